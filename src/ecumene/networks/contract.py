@@ -1,0 +1,41 @@
+"""What a network is, and the registry that rebuilds one from a bundle's JSON.
+
+Modules in this room import torch at module level; so nothing outside of `networks`, `training` and
+torch execution imports them at start-up. `networks/__init__.py` itself stays free of torch: it maps
+names to module paths and imports late.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A pixel network: normalised units in, raw outputs and features out.
+
+    Image networks take `x` `[B, C, H, W]`; series networks `x` `[B, T, C, H, W]` with `dates`
+    `[B, T]` (days since 1970-01-01, float) and `valid` `[B, T, H, W]` (bool). Invalid pixels are 0 in `x`.
+
+    Attributes:
+        temporal: True for series networks.
+        stride: H and W must be multiples of it (1 for per-pixel networks).
+        margin: Pixels at a window's border whose output lacks context (half the useful receptive
+            field; 0 for per-pixel networks).
+        feature_channels: Channels F of the features.
+    """
+
+    temporal: bool
+    stride: int
+    margin: int
+    feature_channels: int
+
+    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
+        """Return raw outputs `[B, n_outputs, H, W]`."""
+
+    def forward_features(
+        self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return (raw outputs `[B, n_outputs, H, W]`, features `[B, F, H, W]`) for outlier scores."""

@@ -1,0 +1,84 @@
+"""What an objective is: the likelihood of one kind of output, its loss, metrics and prediction."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ecumene.legends import Legend
+from ecumene.objectives.prediction import LayerSpec, Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Objective(ABC):
+    """One kind of output.
+
+    Two steps lead from a network's output to a map, so that overlapping windows can be blended in
+    between: `moments` turns raw output into quantities that may be averaged linearly (probabilities;
+    mean and second moment), and `from_moments` turns blended moments into a `Prediction`. `predict`
+    does both. Both take NumPy arrays or tensors (array API), batch first, channels second.
+    Modules that implement objectives must not import torch at module level.
+    """
+
+    name: ClassVar[str]
+    unit_of_work: ClassVar[Literal["pixel", "scene"]]
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Channels that the network must put out."""
+
+    @property
+    @abstractmethod
+    def n_moments(self) -> int:
+        """Channels of `moments`."""
+
+    @property
+    def legend(self) -> Legend | None:
+        """The classes, where the value is a class."""
+        return None
+
+    @abstractmethod
+    def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Return the mean loss over valid, labelled elements (0 with gradient where there is none)."""
+
+    @abstractmethod
+    def metrics(self) -> Any:
+        """Return a fresh torchmetrics `MetricCollection` fed by `update_metrics`."""
+
+    @abstractmethod
+    def update_metrics(self, metrics: Any, output: Tensor, target: Tensor, valid: Tensor) -> None:
+        """Update `metrics` with one batch."""
+
+    @property
+    @abstractmethod
+    def monitor(self) -> tuple[str, Literal["min", "max"]]:
+        """Metric (key in `metrics`) for early stopping and the direction that is better."""
+
+    @abstractmethod
+    def moments(self, output: Any) -> Any:
+        """Turn raw output `[B, n_outputs, ...]` into averageable moments `[B, n_moments, ...]`."""
+
+    @abstractmethod
+    def from_moments(self, moments: Any) -> Prediction:
+        """Turn (blended) moments into the prediction."""
+
+    def predict(self, output: Any) -> Prediction:
+        """Return the prediction of raw output."""
+        return self.from_moments(self.moments(output))
+
+    @abstractmethod
+    def layer_specs(self) -> tuple[LayerSpec, ...]:
+        """Describe the layers that `from_moments` gives, `value` and `uncertainty` first."""
+
+    @abstractmethod
+    def to_config(self) -> dict[str, Any]:
+        """Return JSON-able arguments with the key `name`, read back by `objectives.build_objective`."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Objective:
+        """Rebuild from `to_config`."""
