@@ -1,1 +1,1 @@
-"""cli"""
+"""The `ecumene` command: one file a verb; parses and prints, nothing else."""

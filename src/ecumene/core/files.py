@@ -61,7 +61,8 @@ def atomic_path(target: Path | str, validate: Callable[[Path], None] | None = No
     except OSError as error:
         raise ProductError(f"{target} cannot be written: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may be what is wrong
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(target: Path | str, text: str) -> None:
@@ -89,8 +90,7 @@ def ensure_writable_folder(folder: Path | str) -> Path:
         probe.unlink()
     except OSError as error:
         raise ProductError(
-            f"The output folder {folder} cannot be written to ({error.strerror or error}); "
-            "choose another with --out."
+            f"The output folder {folder} cannot be written to ({error.strerror or error}); choose another with --out."
         ) from error
     return folder
 

@@ -68,7 +68,9 @@ class Legend(BaseModel):
         return self.names.index(name)
 
     @classmethod
-    def from_names(cls, names: Iterable[str], colours: Mapping[str, str] | None = None, name: str = "classes") -> Legend:
+    def from_names(
+        cls, names: Iterable[str], colours: Mapping[str, str] | None = None, name: str = "classes"
+    ) -> Legend:
         """Make a legend from class names: codes 1..n, colour-blind-safe colours where none are given."""
         colours = colours or {}
         classes = []

@@ -1,0 +1,22 @@
+"""`ecumene assess`: how good a map is, with intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def assess(
+    product: Annotated[Path, typer.Argument(help="Folder of a product.", show_default=False)],
+    reference: Annotated[Path, typer.Option(help="Vector file with reference labels.", show_default=False)],
+    field: Annotated[str, typer.Option(help="Column of the reference class.")] = "class",
+    out: Annotated[Path | None, typer.Option(help="Write the assessment as JSON here.")] = None,
+    confidence: Annotated[float, typer.Option(help="Confidence of the intervals.")] = 0.95,
+) -> None:
+    """Compare a map with reference labels: confusion matrix, area-adjusted accuracy and areas."""
+    from ecumene.cli.printing import print_assessment
+    from ecumene.workflows.assess import assess_map
+
+    print_assessment(assess_map(product, reference, field=field, out=out, confidence=confidence))

@@ -1,0 +1,16 @@
+"""Per-pixel temporal attention on an image series."""
+
+from ecumene.systems.contract import System
+
+SYSTEM = System(
+    name="ltae-series",
+    title="lightweight temporal attention on a series of dates, per pixel",
+    task="segmentation",
+    reads="series",
+    kind="network",
+    network="ltae",
+    training={"epochs": 80, "batch_size": 512, "learning_rate": 2e-3, "patience": 15, "class_balance": "inverse-sqrt"},
+    patch_size=1,
+    paper="Garnot, Landrieu: Lightweight Temporal Self-Attention for Classifying Satellite Image Time Series, 2020, arXiv 2007.00586",
+    deviations="the pixel-set encoder is replaced by a spectral encoder of the single pixel",
+)

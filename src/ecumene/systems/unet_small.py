@@ -1,0 +1,16 @@
+"""A compact U-Net for small scenes with few polygons."""
+
+from ecumene.systems.contract import System
+
+SYSTEM = System(
+    name="unet-small",
+    title="compact U-Net, from a few polygons on one date",
+    task="segmentation",
+    reads="image",
+    kind="network",
+    network="unet-small",
+    training={"epochs": 60, "batch_size": 16, "learning_rate": 2e-3, "patience": 15, "class_balance": "inverse-sqrt"},
+    patch_size=64,
+    paper="Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, doi 10.1007/978-3-319-24574-4_28",
+    deviations="padded convolutions, group normalisation and fewer channels, so that it trains on a laptop",
+)

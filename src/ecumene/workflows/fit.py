@@ -1,0 +1,185 @@
+"""Fits the learner that a system names, and turns it into a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecumene.core.progress import Progress
+from ecumene.legends import Legend
+from ecumene.models.bundle import Model
+from ecumene.models.contract import InputBand, ModelSpec
+from ecumene.objectives import build_objective
+from ecumene.objectives.contract import Objective
+from ecumene.samples.contract import IGNORE, Part
+from ecumene.samples.patches import PatchSet, channel_statistics
+from ecumene.scenes.stack import SceneStack
+from ecumene.systems import System
+from ecumene.training.provenance import make_inputs
+from ecumene.workflows.training_data import TrainingData
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted learner before it becomes a bundle."""
+
+    system: System
+    objective: Objective
+    inputs: tuple[InputBand, ...]
+    architecture: dict[str, Any]
+    temporal: bool
+    stride: int
+    margin: int
+    weights: Mapping[str, NDArray[Any]]
+    booster: str | None
+    summary: dict[str, Any]
+
+    def to_model(self, *, name: str, created: str, resolution_m: float, training: dict[str, Any]) -> Model:
+        """Return the model without calibration and outlier detector."""
+        spec = ModelSpec(
+            name=name,
+            created=created,
+            kind=self.system.kind,
+            architecture=self.architecture,
+            objective=self.objective.to_config(),
+            inputs=self.inputs,
+            temporal=self.temporal,
+            resolution_m=resolution_m,
+            stride=self.stride,
+            margin=self.margin,
+            training=training,
+        )
+        return Model(spec=spec, objective=self.objective, weights=dict(self.weights), booster=self.booster)
+
+
+def fit_system(
+    system: System,
+    stack: SceneStack,
+    legend: Legend,
+    data: TrainingData,
+    *,
+    seed: int,
+    epochs: int | None,
+    max_minutes: float | None,
+    folder: Path,
+    progress: Progress,
+) -> Fitted:
+    """Fit the system's network or trees.
+
+    Args:
+        system: What to fit.
+        stack: For channels and number of dates.
+        legend: The classes.
+        data: Training and validation sets.
+        seed: Of everything random.
+        epochs: Overrides the system's number.
+        max_minutes: Time limit of the training.
+        folder: The bundle-to-be; logs and checkpoints go beside it.
+        progress: Called with (done, total, what).
+
+    Returns:
+        The fitted learner.
+    """
+    objective = build_objective(
+        {"name": system.objective, "legend": legend.model_dump(mode="json"), **system.objective_arguments}
+    )
+    inputs = make_inputs(stack.channels, channel_statistics(data[Part.TRAIN]))
+    if system.kind == "network":
+        return _fit_network(system, objective, inputs, data, seed, epochs, max_minutes, folder, progress)
+    return _fit_trees(system, objective, inputs, len(stack.times), data, seed)
+
+
+def _fit_network(
+    system: System,
+    objective: Objective,
+    inputs: tuple[InputBand, ...],
+    data: TrainingData,
+    seed: int,
+    epochs: int | None,
+    max_minutes: float | None,
+    folder: Path,
+    progress: Progress,
+) -> Fitted:
+    from ecumene.core.optional import require
+
+    require("lightning")
+    from ecumene.networks import build_network
+    from ecumene.samples.augmentation import augmentation_for
+    from ecumene.training.fit_network import fit_network
+    from ecumene.training.options import TrainingOptions
+
+    overrides: dict[str, Any] = dict(system.training) | {"seed": seed}
+    if epochs is not None:
+        overrides["epochs"] = epochs
+    if max_minutes is not None:
+        overrides["max_time_s"] = 60.0 * max_minutes
+    options = TrainingOptions(**overrides)
+    assert system.network is not None
+    arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
+    result = fit_network(
+        system.network,
+        arguments,
+        objective,
+        data[Part.TRAIN],
+        data[Part.VALIDATION],
+        inputs,
+        options=options,
+        folder=folder.parent / f".{folder.name}.training",
+        augmentation=augmentation_for(inputs, seed=seed, spatial=system.patch_size > 1),
+        progress=progress,
+    )
+    network = build_network(system.network, **arguments)
+    return Fitted(
+        system=system,
+        objective=objective,
+        inputs=inputs,
+        architecture={"name": system.network, "arguments": arguments},
+        temporal=bool(network.temporal),
+        stride=int(network.stride),
+        margin=int(network.margin),
+        weights=result.state,
+        booster=None,
+        summary={
+            "best_epoch": result.best_epoch,
+            "seconds": round(result.seconds, 1),
+            "options": options.model_dump(mode="json"),
+        },
+    )
+
+
+def _pixel_table(patches: PatchSet) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Flatten single-pixel patches to `[N, T*C]` with NaN where a date is missing, and class indices."""
+    image = patches.image.reshape(len(patches), -1).astype(np.float32)
+    target = patches.mask.reshape(len(patches)).astype(np.int64)
+    keep = target != IGNORE
+    return image[keep], target[keep]
+
+
+def _fit_trees(
+    system: System, objective: Objective, inputs: tuple[InputBand, ...], dates: int, data: TrainingData, seed: int
+) -> Fitted:
+    from ecumene.training.fit_trees import fit_boosting, fit_forest
+
+    features, target = _pixel_table(data[Part.TRAIN])
+    fit = fit_forest if system.kind == "forest" else fit_boosting
+    fitted = fit(features, target, n_classes=objective.n_outputs, seed=seed, **system.training)
+    return Fitted(
+        system=system,
+        objective=objective,
+        inputs=inputs,
+        architecture={
+            "name": system.name,
+            "arguments": {"n_features": features.shape[1], "n_dates": dates, **system.training},
+        },
+        temporal=dates > 1,
+        stride=1,
+        margin=0,
+        weights={} if isinstance(fitted, str) else fitted,
+        booster=fitted if isinstance(fitted, str) else None,
+        summary={"pixels": len(target)},
+    )

@@ -1,0 +1,192 @@
+"""The verb `train`: a model from scenes and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Unpack
+
+from ecumene.core.errors import ConfigurationError, ModelError
+from ecumene.core.files import ensure_writable_folder
+from ecumene.core.progress import Progress, silent
+from ecumene.models.bundle import Model
+from ecumene.samples.contract import Part
+from ecumene.samples.labels import LabelRaster, read_labels, require_trainable
+from ecumene.samples.split import Split, split_blocks
+from ecumene.scenes.stack import SceneStack, ground_sampling_m
+from ecumene.systems import System, get_system
+from ecumene.training.provenance import training_provenance
+from ecumene.workflows.calibrate import fit_trust
+from ecumene.workflows.evaluate import evaluate_classifier
+from ecumene.workflows.fit import Fitted, fit_system
+from ecumene.workflows.holdout import write_holdout
+from ecumene.workflows.stacks import Declaration, Paths, open_stack
+from ecumene.workflows.training_data import collect_training_data
+
+SERIES_FROM = 3
+"""`auto` takes the series network from this number of dates on."""
+
+
+def choose_system(name: str, stack: SceneStack) -> System:
+    """Return the named system; `auto` decides by the number of dates.
+
+    Raises:
+        ConfigurationError: If the name is unknown, or a series system was given one date.
+    """
+    if name == "auto":
+        name = "ltae-series" if len(stack.times) >= SERIES_FROM else "unet-small"
+    system = get_system(name)
+    if system.reads == "series" and len(stack.times) < 2:
+        raise ConfigurationError(
+            f"{name} learns from a series, but only one date was given; add dates or choose another --system."
+        )
+    return system
+
+
+def select_bands(stack: SceneStack, use_bands: Sequence[str] | None) -> SceneStack:
+    """Keep the channels whose band name or `sensor/band` key is listed, in that order.
+
+    Raises:
+        ConfigurationError: If a band is not there.
+    """
+    if not use_bands:
+        return stack
+    keys = []
+    for wanted in use_bands:
+        found = [channel.key for channel in stack.channels if wanted in (channel.band, channel.key)]
+        if not found:
+            there = ", ".join(channel.band for channel in stack.channels)
+            raise ConfigurationError(f"The scenes have no band {wanted!r}; they have {there}.")
+        keys.extend(found)
+    return stack.select(keys)
+
+
+def _train_name(out: Path, system: System) -> str:
+    return f"{out.resolve().name}-{system.name}" if out.name else system.name
+
+
+def _assemble(
+    fitted: Fitted, stack: SceneStack, system: System, labels: LabelRaster, out: Path, provenance: dict[str, Any]
+) -> Model:
+    return fitted.to_model(
+        name=_train_name(out, system),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        resolution_m=ground_sampling_m(stack.geobox),
+        training=provenance,
+    )
+
+
+def train_model(
+    scenes: Paths,
+    labels: str | Path,
+    out: str | Path,
+    *,
+    label_field: str = "class",
+    system: str = "auto",
+    use_bands: Sequence[str] | None = None,
+    block_size_m: float | None = None,
+    buffer_m: float = 0.0,
+    split_by: str = "block",
+    holdout: str | Path | None = None,
+    seed: int = 0,
+    epochs: int | None = None,
+    max_minutes: float | None = None,
+    coverage: float = 0.9,
+    false_alarm_rate: float = 0.02,
+    onnx: bool = False,
+    mask_clouds: bool = True,
+    progress: Progress = silent,
+    **declaration: Unpack[Declaration],
+) -> Model:
+    """Train a classifier from scenes and labels, calibrate it, and write its bundle.
+
+    The labelled area is split into blocks: one part is learned from, one stops the training, one fits
+    temperature, class sets and outlier threshold, one is only measured on and gives the card's figures.
+
+    Args:
+        scenes: One path an acquisition.
+        labels: Vector file (points, polygons, any CRS) or categorical raster.
+        out: Folder of the bundle; replaced if it is one.
+        label_field: Column of the class.
+        system: Name from `ecumene systems`; `auto`: a series network from three dates on, else a U-Net.
+        use_bands: Bands to learn from; None: all.
+        block_size_m: Side of the blocks of the split; None: chosen from the labels.
+        buffer_m: Least distance between parts of the split.
+        split_by: `block` or `feature` (whole polygons).
+        holdout: Write the test part's labels here as a vector file for `assess_map`.
+        seed: Of everything random.
+        epochs: Most passes over the training set; None: the system's.
+        max_minutes: Stop after this time; None: no limit.
+        coverage: Share of pixels whose class set shall hold the truth.
+        false_alarm_rate: Share of held-out pixels that may be flagged as outliers.
+        onnx: Add `model.onnx`, to map without torch.
+        mask_clouds: Treat cloud, shadow and defects as nodata.
+        progress: Called with (done, total, what).
+        **declaration: `sensor`, `level`, `scale`, ... where the files do not say it.
+
+    Returns:
+        The model as written.
+
+    Raises:
+        EcumeneError: With a sentence, for unusable scenes, labels or options.
+    """
+    out = Path(out)
+    ensure_writable_folder(out.parent)
+    if split_by not in ("block", "feature"):
+        raise ConfigurationError(f"--split is 'block' or 'feature', not {split_by!r}.")
+    group: Literal["block", "feature"] = "block" if split_by == "block" else "feature"
+    stack = select_bands(open_stack(scenes, mask_clouds=mask_clouds, **declaration), use_bands)
+    chosen = choose_system(system, stack)
+    raster = read_labels(labels, label_field, stack.geobox)
+    require_trainable(raster)
+    split = split_blocks(raster, block_size_m=block_size_m, buffer_m=buffer_m, seed=seed, group=group)
+    data = collect_training_data(stack, raster, split, chosen, seed=seed)
+    fitted = fit_system(
+        chosen,
+        stack,
+        raster.legend,
+        data,
+        seed=seed,
+        epochs=epochs,
+        max_minutes=max_minutes,
+        folder=out,
+        progress=progress,
+    )
+    provenance = training_provenance(stack.sources, labels=Path(labels), seed=seed) | {
+        "system": chosen.name,
+        "mask_clouds": mask_clouds,
+        "split": _describe_split(split, group, block_size_m, buffer_m),
+        "history": fitted.summary,
+    }
+    model = _assemble(fitted, stack, chosen, raster, out, provenance)
+    model, notes = fit_trust(
+        model, data[Part.TRAIN], data[Part.CALIBRATION], coverage=coverage, false_alarm_rate=false_alarm_rate, seed=seed
+    )
+    figures = evaluate_classifier(model, data[Part.TEST], seed=seed)
+    model = model.with_training(accuracy=figures, notes=notes)
+    _write(model, out, onnx=onnx)
+    if holdout is not None:
+        write_holdout(Path(holdout), raster, split, seed=seed)
+    return model
+
+
+def _describe_split(split: Split, group: str, block_size_m: float | None, buffer_m: float) -> dict[str, Any]:
+    return {
+        "by": group,
+        "block_size_m": split.block_size_m if block_size_m is None else block_size_m,
+        "buffer_m": buffer_m,
+        "pixels": {part.name.lower(): int((split.parts == part).sum()) for part in Part if part is not Part.NONE},
+    }
+
+
+def _write(model: Model, out: Path, *, onnx: bool) -> None:
+    if out.exists() and not (out / "model.json").exists() and any(out.iterdir()):
+        raise ModelError(f"{out} is a folder with other files; choose another --out, nothing there was changed.")
+    model.save(out)
+    if onnx:
+        if model.spec.kind != "network":
+            raise ConfigurationError("--onnx is for networks; trees map without torch as they are.")
+        from ecumene.models.export import export_onnx
+
+        export_onnx(model, out)

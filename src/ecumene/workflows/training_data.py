@@ -1,0 +1,84 @@
+"""From a stack and labels to training sets of every part of the split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ecumene.core.errors import LabelError
+from ecumene.samples.contract import Part
+from ecumene.samples.labels import LabelRaster
+from ecumene.samples.patches import PatchSet, collect_patches, collect_pixels
+from ecumene.samples.split import Split
+from ecumene.scenes.stack import SceneStack
+from ecumene.systems import System
+
+PARTS = (Part.TRAIN, Part.VALIDATION, Part.CALIBRATION, Part.TEST)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Patches (or single pixels) of every part, in the form that the system reads."""
+
+    parts: Mapping[Part, PatchSet]
+
+    def __getitem__(self, part: Part) -> PatchSet:
+        return self.parts[part]
+
+
+def _frames(stack: SceneStack, system: System) -> list[SceneStack]:
+    """A system that reads images sees every date as a sample of its own; others see the whole series."""
+    if system.reads == "image" and len(stack.times) > 1:
+        return [stack.at(position) for position in range(len(stack.times))]
+    return [stack]
+
+
+def _collect(
+    stack: SceneStack, labels: LabelRaster, split: Split, part: Part, system: System, seed: int, limit: int | None
+) -> PatchSet:
+    if system.patch_size == 1:
+        return collect_pixels(stack, labels, split, part, limit_per_class=limit, seed=seed)
+    side = system.patch_size
+    # Overlapping training windows show every label in several contexts; the other parts need each once.
+    stride = side // 2 if part is Part.TRAIN else side
+    return collect_patches(stack, labels, split, part, patch_size=side, stride=stride, seed=seed)
+
+
+def collect_training_data(
+    stack: SceneStack,
+    labels: LabelRaster,
+    split: Split,
+    system: System,
+    *,
+    seed: int,
+    pixels_per_class: int | None = 20_000,
+) -> TrainingData:
+    """Read the labelled pixels of every part.
+
+    Args:
+        stack: The scenes.
+        labels: The labels on the stack's grid.
+        split: Which pixel belongs to which part.
+        system: Decides between windows and pixels, images and series.
+        seed: Of the subsampling.
+        pixels_per_class: Most pixels of a class for per-pixel systems; None: all.
+
+    Returns:
+        The sets of all parts.
+
+    Raises:
+        LabelError: If a part that learning needs has no valid labelled pixel.
+    """
+    sets: dict[Part, PatchSet] = {}
+    for part in PARTS:
+        collected = [
+            _collect(frame, labels, split, part, system, seed, pixels_per_class) for frame in _frames(stack, system)
+        ]
+        sets[part] = collected[0] if len(collected) == 1 else PatchSet.concatenate(collected)
+    for part in (Part.TRAIN, Part.VALIDATION):
+        if len(sets[part]) == 0 or sets[part].class_counts(len(labels.legend)).sum() == 0:
+            raise LabelError(
+                f"No labelled pixel with valid data is left for {part.name.lower()}; "
+                "give more or larger polygons, smaller blocks (--block-size) or a smaller buffer (--buffer)."
+            )
+    return TrainingData(sets)
