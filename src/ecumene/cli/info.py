@@ -52,11 +52,14 @@ def info(
                 table.add_row(str(name), str(value))
         table.add_row("valid", f"{item.statistics.valid_fraction:.1%}")
         cloud = item.statistics.cloud_fraction
-        table.add_row("cloud and shadow", "not applicable" if cloud is None else f"{cloud:.1%}")
+        table.add_row(
+            "cloud and shadow", "not applicable" if cloud is None else f"{cloud:.1%} ({item.statistics.cloud_mask})"
+        )
         console.print(table)
         bands_table = Table("band", "unit", "min", "mean", "max", "stored as", "scale", "offset")
         for band in source.bands:
-            low, mean, high = item.statistics.bands.get(band.name, (float("nan"),) * 3)
+            seen = item.statistics.bands[band.name]
+            low, mean, high = seen.minimum, seen.mean, seen.maximum
             bands_table.add_row(
                 band.name,
                 band.unit,

@@ -1,1 +1,1 @@
-"""models"""
+"""The `Model` bundle and what executes it; import `Model` from `ecumene.models.bundle`."""

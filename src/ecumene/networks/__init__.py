@@ -1,1 +1,148 @@
-"""networks"""
+"""Architectures by name: tensors in, tensors out. This file is free of torch; building imports late."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ecumene.core.errors import ConfigurationError
+from ecumene.core.optional import require
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "NetworkInfo",
+    "build_network",
+    "list_networks",
+    "network_class",
+    "network_info",
+    "network_module",
+]
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """What is known of an architecture before torch is imported.
+
+    Attributes:
+        name: Name in the registry and in a bundle.
+        module: Dotted path of its module.
+        class_name: Class in the module.
+        temporal: True if it takes a series with dates.
+        unit_of_work: Whether it answers for each pixel or for the whole scene.
+        title: One line for people.
+    """
+
+    name: str
+    module: str
+    class_name: str
+    temporal: bool
+    unit_of_work: Literal["pixel", "scene"]
+    title: str
+
+
+_NETWORKS = {
+    info.name: info
+    for info in (
+        NetworkInfo(
+            "unet", "ecumene.networks.unet", "UNet", False, "pixel", "U-Net with an encoder of timm or smp, any bands"
+        ),
+        NetworkInfo(
+            "unet-small", "ecumene.networks.unet_small", "UNetSmall", False, "pixel", "compact U-Net for small scenes"
+        ),
+        NetworkInfo(
+            "ltae",
+            "ecumene.networks.ltae",
+            "LTAE",
+            True,
+            "pixel",
+            "lightweight temporal attention on the series of a pixel",
+        ),
+        NetworkInfo(
+            "mlp", "ecumene.networks.mlp", "PixelMLP", False, "pixel", "multi-layer perceptron on the bands of a pixel"
+        ),
+        NetworkInfo(
+            "scene-resnet",
+            "ecumene.networks.scene_classifier",
+            "SceneClassifier",
+            False,
+            "scene",
+            "timm backbone with global pooling, one answer a scene",
+        ),
+    )
+}
+
+
+def list_networks() -> tuple[NetworkInfo, ...]:
+    """Return what is known of every architecture."""
+    return tuple(_NETWORKS.values())
+
+
+def network_info(name: str) -> NetworkInfo:
+    """Return what is known of one architecture.
+
+    Raises:
+        ConfigurationError: If there is none of that name.
+    """
+    if name not in _NETWORKS:
+        near = difflib.get_close_matches(name, _NETWORKS, n=3) or sorted(_NETWORKS)
+        raise ConfigurationError(f"There is no network {name!r}; did you mean {', '.join(near)}?")
+    return _NETWORKS[name]
+
+
+def network_module(name: str) -> str:
+    """Return the dotted path of the module that holds an architecture.
+
+    Raises:
+        ConfigurationError: If there is none of that name.
+    """
+    return network_info(name).module
+
+
+def network_class(name: str) -> type[nn.Module]:
+    """Import an architecture's class (imports torch).
+
+    Raises:
+        ConfigurationError: If there is none of that name.
+        MissingDependencyError: If torch is not installed.
+    """
+    info = network_info(name)
+    require("torch")
+    loaded: type[nn.Module] = getattr(importlib.import_module(info.module), info.class_name)
+    return loaded
+
+
+def build_network(name: str, /, *, pretrained: bool = True, **arguments: Any) -> nn.Module:
+    """Build an architecture from JSON-able arguments.
+
+    Args:
+        name: Name in the registry.
+        pretrained: False drops the argument `encoder_weights`, for rebuilding a network whose weights
+            come from a bundle: the file or the download that its training began with is not needed then.
+        **arguments: Arguments of the class; `in_channels` and `n_outputs` always.
+
+    Returns:
+        A module that keeps the `Network` contract.
+
+    Raises:
+        ConfigurationError: If the name or an argument is unknown, missing or out of range.
+    """
+    built = network_class(name)
+    if not pretrained:
+        arguments.pop("encoder_weights", None)
+    try:
+        inspect.signature(built).bind(**arguments)
+    except TypeError as error:
+        accepted = ", ".join(inspect.signature(built).parameters)
+        raise ConfigurationError(
+            f"The network {name!r} takes other arguments ({error}); it takes: {accepted}."
+        ) from error
+    for key in ("in_channels", "n_outputs"):
+        value = arguments.get(key)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigurationError(f"The network {name!r} needs {key} as a positive integer, but got {value!r}.")
+    return built(**arguments)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ecumene.core.errors import EcumeneError
 from ecumene.models.bundle import Model
 from ecumene.samples.contract import IGNORE
-from ecumene.samples.patches import PatchSet
+from ecumene.samples.patch_set import PatchSet
 from ecumene.trust.calibration import Calibration
 from ecumene.trust.conformal import ConformalSets
 from ecumene.trust.outlier import CombinedDetector
@@ -25,7 +25,7 @@ class LabelledPixels:
         output: Raw output before temperature, float32 `[N, K]`.
         features: Features of the outlier detector, float32 `[N, F]`.
         target: Class index, int64 `[N]`.
-        group: Number of the window that a pixel comes from, int64 `[N]`.
+        group: Block or feature of the pixel, int64 `[N]`; pixels of one group are not independent.
     """
 
     output: NDArray[np.float32]
@@ -64,16 +64,15 @@ def results_at_labels(
         if not usable.any():
             continue
         dates = None
-        if patches.dates is not None and model.spec.temporal:
-            dates = np.broadcast_to(np.asarray(patches.dates, np.float32), (len(mask), patches.image.shape[1]))
+        if model.spec.temporal:
+            dates = patches.dates[part].astype(np.float32)
         image = np.ascontiguousarray(patches.image[part], np.float32)
         output = model.raw_output(image, dates)
         feature = model.detector_features(image, dates)
         outputs.append(np.moveaxis(output, 1, -1)[usable])
         features.append(np.moveaxis(feature, 1, -1)[usable])
         targets.append(mask[usable].astype(np.int64))
-        position = np.broadcast_to(np.arange(part.start, part.stop)[:, None, None], mask.shape)
-        groups.append(position[usable])
+        groups.append(patches.group[part][usable].astype(np.int64))
     if not targets:
         classes, channels = model.objective.n_outputs, 1
         return LabelledPixels(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ecumene.indicators.accuracy import accuracy_table, confusion_matrix
+from ecumene.indicators.accuracy import accuracy_report
 from ecumene.models.bundle import Model
-from ecumene.samples.patches import PatchSet
+from ecumene.samples.patch_set import PatchSet
 from ecumene.trust import measures
 from ecumene.workflows.calibrate import results_at_labels, softmax
 
@@ -33,12 +31,10 @@ def evaluate_classifier(model: Model, test: PatchSet, *, seed: int = 0) -> dict[
     assert legend is not None
     temperature = model.calibration.temperature if model.calibration and model.calibration.temperature else 1.0
     before, after = softmax(held_out.output), softmax(held_out.output, temperature)
-    matrix = confusion_matrix(held_out.target, after.argmax(axis=1), len(legend))
+    report = accuracy_report(held_out.target, after.argmax(axis=1), legend.names, blocks=held_out.group, seed=seed)
     figures: dict[str, Any] = {
         "pixels": len(held_out),
-        "confusion_matrix": {"rows": "reference", "columns": "prediction", "counts": matrix.tolist()},
-        "classes": list(legend.names),
-        **accuracy_table(matrix, legend.names),
+        **report.to_dict(),
         "calibration": {
             "temperature": temperature,
             "expected_calibration_error_before": measures.expected_calibration_error(before, held_out.target),
@@ -50,10 +46,12 @@ def evaluate_classifier(model: Model, test: PatchSet, *, seed: int = 0) -> dict[
     }
     if model.calibration and model.calibration.sets:
         sets = model.calibration.sets.sets(after)
+        singles = sets.sum(axis=1) == 1
         figures["class_sets"] = {
             "wanted_coverage": model.calibration.sets.coverage,
-            "coverage": float(sets[np.arange(len(sets)), held_out.target].mean()),
-            "mean_size": float(sets.sum(axis=1).mean()),
+            "coverage": measures.set_coverage(sets, held_out.target),
+            "mean_size": measures.mean_set_size(sets),
+            "single_class_share": float(singles.mean()),
         }
     if model.detector is not None and model.detector.threshold is not None:
         flagged = model.detector.score(held_out.features) > model.detector.threshold

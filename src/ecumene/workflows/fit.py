@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from ecumene.models.contract import InputBand, ModelSpec
 from ecumene.objectives import build_objective
 from ecumene.objectives.contract import Objective
 from ecumene.samples.contract import IGNORE, Part
-from ecumene.samples.patches import PatchSet, channel_statistics
+from ecumene.samples.patch_set import PatchSet
+from ecumene.samples.statistics import channel_statistics
 from ecumene.scenes.stack import SceneStack
 from ecumene.systems import System
 from ecumene.training.provenance import make_inputs
@@ -55,6 +57,23 @@ class Fitted:
             training=training,
         )
         return Model(spec=spec, objective=self.objective, weights=dict(self.weights), booster=self.booster)
+
+
+def training_folder(out: Path) -> Path:
+    """Return where checkpoints and logs of the bundle-to-be `out` are kept while it is trained."""
+    return out.parent / f".{out.name}.training"
+
+
+def remove_training_files(out: Path) -> None:
+    """Delete the checkpoints of a finished training; its logs stay beside the bundle as `<out>-logs`."""
+    folder = training_folder(out)
+    if not folder.is_dir():
+        return
+    logs, kept = folder / "logs", out.parent / f"{out.name}-logs"
+    if logs.is_dir():
+        shutil.rmtree(kept, ignore_errors=True)
+        logs.replace(kept)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def fit_system(
@@ -129,11 +148,11 @@ def _fit_network(
         data[Part.VALIDATION],
         inputs,
         options=options,
-        folder=folder.parent / f".{folder.name}.training",
-        augmentation=augmentation_for(inputs, seed=seed, spatial=system.patch_size > 1),
+        folder=training_folder(folder),
+        augmentation=augmentation_for(inputs, spatial=system.patch_size > 1, temporal=system.reads == "series"),
         progress=progress,
     )
-    network = build_network(system.network, **arguments)
+    network: Any = build_network(system.network, **arguments)
     return Fitted(
         system=system,
         objective=objective,

@@ -45,7 +45,10 @@ def write_holdout(path: Path, labels: LabelRaster, split: Split, *, seed: int, p
     rows, cols = np.concatenate(rows_all), np.concatenate(cols_all)
     if len(rows) == 0:
         raise LabelError("The test part of the split has no labelled pixel, so no held-out labels can be written.")
-    x, y = labels.geobox.transform * (cols + labels.window.col + 0.5, rows + labels.window.row + 0.5)
+    affine = labels.geobox.transform
+    across, down = cols + labels.window.col + 0.5, rows + labels.window.row + 0.5
+    x = affine.a * across + affine.b * down + affine.c
+    y = affine.d * across + affine.e * down + affine.f
     frame = geopandas.GeoDataFrame(
         {"class": names, "block": np.concatenate(blocks)},
         geometry=geopandas.points_from_xy(x, y),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Unpack
 
 from ecumene.scenes.contract import SceneSource
-from ecumene.scenes.masks import SceneStatistics, scene_statistics
-from ecumene.scenes.stack import ground_sampling_m
+from ecumene.scenes.grid import ground_sampling_m
+from ecumene.scenes.statistics import SceneStatistics, scene_statistics
 from ecumene.workflows.stacks import Declaration, Paths, open_sources
 
 

@@ -74,5 +74,7 @@ def map_scenes(
         "crs": crs,
     }
     stack = open_stack(scenes, mask_clouds=masked, **declaration)
-    chosen = MapOptions(**{key: value for key, value in options.items() if value is not None})
+    chosen = MapOptions.of(
+        **({"probability": True} | {key: value for key, value in options.items() if value is not None})
+    )
     return map_stack(stack, bundle, Path(out), options=chosen, clip=clip, progress=progress)

@@ -13,13 +13,14 @@ from ecumene.core.progress import Progress, silent
 from ecumene.models.bundle import Model
 from ecumene.samples.contract import Part
 from ecumene.samples.labels import LabelRaster, read_labels, require_trainable
-from ecumene.samples.split import Split, split_blocks
-from ecumene.scenes.stack import SceneStack, ground_sampling_m
+from ecumene.samples.split import split_blocks
+from ecumene.scenes.grid import ground_sampling_m
+from ecumene.scenes.stack import SceneStack
 from ecumene.systems import System, get_system
 from ecumene.training.provenance import training_provenance
 from ecumene.workflows.calibrate import fit_trust
 from ecumene.workflows.evaluate import evaluate_classifier
-from ecumene.workflows.fit import Fitted, fit_system
+from ecumene.workflows.fit import Fitted, fit_system, remove_training_files
 from ecumene.workflows.holdout import write_holdout
 from ecumene.workflows.stacks import Declaration, Paths, open_stack
 from ecumene.workflows.training_data import collect_training_data
@@ -156,7 +157,7 @@ def train_model(
     provenance = training_provenance(stack.sources, labels=Path(labels), seed=seed) | {
         "system": chosen.name,
         "mask_clouds": mask_clouds,
-        "split": _describe_split(split, group, block_size_m, buffer_m),
+        "split": split.summary(),
         "history": fitted.summary,
     }
     model = _assemble(fitted, stack, chosen, raster, out, provenance)
@@ -165,28 +166,19 @@ def train_model(
     )
     figures = evaluate_classifier(model, data[Part.TEST], seed=seed)
     model = model.with_training(accuracy=figures, notes=notes)
-    _write(model, out, onnx=onnx)
+    model = _write(model, out, onnx=onnx)
     if holdout is not None:
         write_holdout(Path(holdout), raster, split, seed=seed)
     return model
 
 
-def _describe_split(split: Split, group: str, block_size_m: float | None, buffer_m: float) -> dict[str, Any]:
-    return {
-        "by": group,
-        "block_size_m": split.block_size_m if block_size_m is None else block_size_m,
-        "buffer_m": buffer_m,
-        "pixels": {part.name.lower(): int((split.parts == part).sum()) for part in Part if part is not Part.NONE},
-    }
-
-
-def _write(model: Model, out: Path, *, onnx: bool) -> None:
+def _write(model: Model, out: Path, *, onnx: bool) -> Model:
     if out.exists() and not (out / "model.json").exists() and any(out.iterdir()):
         raise ModelError(f"{out} is a folder with other files; choose another --out, nothing there was changed.")
-    model.save(out)
-    if onnx:
-        if model.spec.kind != "network":
-            raise ConfigurationError("--onnx is for networks; trees map without torch as they are.")
+    if onnx and model.spec.kind == "network":  # trees map without torch as they are
         from ecumene.models.export import export_onnx
 
-        export_onnx(model, out)
+        model = export_onnx(model)
+    model.save(out)
+    remove_training_files(out)
+    return model

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ecumene.core.errors import LabelError
 from ecumene.samples.contract import Part
 from ecumene.samples.labels import LabelRaster
-from ecumene.samples.patches import PatchSet, collect_patches, collect_pixels
+from ecumene.samples.patch_set import PatchSet
+from ecumene.samples.patches import collect_patches, collect_pixels
 from ecumene.samples.split import Split
 from ecumene.scenes.stack import SceneStack
 from ecumene.systems import System

@@ -1,0 +1,79 @@
+"""Tables on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ecumene.mapping.product import Product
+    from ecumene.models.bundle import Model
+    from ecumene.workflows.assess import Assessment
+
+
+def print_training(model: Model, out: Path) -> None:
+    """Print what was trained and how good it is on held-out blocks."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    training = model.spec.training
+    accuracy = training.get("accuracy", {})
+    console.print(f"{training.get('system')} trained; the model is in {out}", highlight=False)
+    for note in training.get("notes", []):
+        console.print(f"note: {note}", highlight=False)
+    if not accuracy:
+        console.print("No test pixel was left, so nothing is known about its accuracy.")
+        return
+    overall = accuracy["overall"]
+    table = Table("held-out blocks", "")
+    table.add_row("pixels", str(accuracy["pixels"]))
+    for key in ("overall_accuracy", "macro_f1", "kappa", "mean_iou"):
+        entry = overall[key]
+        interval = entry.get("block_interval")
+        text = "-" if entry["value"] is None else f"{entry['value']:.3f}"
+        if interval and None not in interval:
+            text += f"  [{interval[0]:.3f}, {interval[1]:.3f}]"
+        table.add_row(key.replace("_", " "), text)
+    calibration = accuracy["calibration"]
+    table.add_row(
+        "expected calibration error",
+        f"{calibration['expected_calibration_error_before']:.3f} -> {calibration['expected_calibration_error']:.3f}",
+    )
+    if "class_sets" in accuracy:
+        sets = accuracy["class_sets"]
+        table.add_row(
+            f"{sets['wanted_coverage']:.0%} class sets",
+            f"cover {sets['coverage']:.1%}, {sets['mean_size']:.2f} classes",
+        )
+    if "outlier" in accuracy:
+        table.add_row("flagged as outlier", f"{accuracy['outlier']['flagged_share_in_distribution']:.1%}")
+    console.print(table)
+
+
+def print_product(product: Product) -> None:
+    """Print the layers of a product."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("layer", "what", "unit", title=f"product in {product.folder}", title_justify="left")
+    for layer in product.layers.values():
+        table.add_row(layer.name, layer.description, layer.unit)
+    Console().print(table)
+
+
+def print_assessment(assessment: Assessment) -> None:
+    """Print accuracy, areas and confusion matrix."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecumene.workflows.report import assessment_tables
+
+    console = Console()
+    for part in assessment_tables(assessment):
+        table = Table(
+            *part.columns, title=part.title, title_justify="left", caption=part.caption, caption_justify="left"
+        )
+        for row in part.rows:
+            table.add_row(*row)
+        console.print(table)

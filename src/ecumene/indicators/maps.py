@@ -1,0 +1,81 @@
+"""Opening a categorical map and walking over it in tiles."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from ecumene.core.errors import ProductError
+from ecumene.core.window import Window
+from ecumene.samples.raster_labels import tiles
+
+TILE = 1024
+
+
+@contextlib.contextmanager
+def open_map(path: Path | str) -> Iterator[tuple[Any, GeoBox]]:
+    """Open a categorical GeoTIFF.
+
+    Args:
+        path: The map; its first band holds the codes.
+
+    Yields:
+        `(dataset, grid)`.
+
+    Raises:
+        ProductError: If it cannot be opened, has no coordinate system, or is not integer.
+    """
+    import rasterio
+    from rasterio.errors import RasterioIOError
+
+    path = Path(path)
+    if not path.is_file():
+        raise ProductError(f"The map {path} does not exist; check the path.")
+    try:
+        # Only GeoTIFF: formats that can point to other files are not opened.
+        dataset = rasterio.open(path, driver="GTiff")
+    except RasterioIOError as error:
+        raise ProductError(f"The map {path.name} cannot be read as a GeoTIFF; the file may be damaged.") from error
+    with dataset:
+        if dataset.crs is None:
+            raise ProductError(f"The map {path.name} states no coordinate reference system.")
+        if not np.issubdtype(np.dtype(dataset.dtypes[0]), np.integer):
+            raise ProductError(f"The map {path.name} holds {dataset.dtypes[0]} values; a map of classes has integers.")
+        yield dataset, GeoBox((dataset.height, dataset.width), dataset.transform, dataset.crs.to_wkt())
+
+
+def read_codes(dataset: Any, window: Window, nodata: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Read codes of a window inside the map, and where there are any.
+
+    Args:
+        dataset: From `open_map`.
+        window: Inside the map.
+        nodata: Code that means nothing, besides the file's own nodata and mask.
+
+    Raises:
+        ProductError: If the file is damaged.
+    """
+    from rasterio.errors import RasterioIOError
+    from rasterio.windows import Window as RasterWindow
+
+    place = RasterWindow(window.col, window.row, window.width, window.height)
+    try:
+        codes = dataset.read(1, window=place).astype(np.int64)
+        known = dataset.read_masks(1, window=place) > 0
+    except RasterioIOError as error:
+        raise ProductError("The map cannot be read to its end; the file may be truncated.") from error
+    if nodata is not None:
+        known &= codes != nodata
+    return codes, known
+
+
+def walk(dataset: Any, nodata: int | None = None) -> Iterator[tuple[Window, NDArray[np.int64], NDArray[np.bool_]]]:
+    """Yield all tiles of a map row by row: window, codes, where there are any."""
+    for tile in tiles(Window(0, 0, dataset.height, dataset.width), TILE):
+        yield (tile, *read_codes(dataset, tile, nodata))

@@ -1,0 +1,216 @@
+"""The engine: a model over a stack of scenes, as a product in a folder.
+
+A *window* is what the network sees at once, a *tile* the unit of work (one set of files when finished), a
+*block* the storage unit of the final GeoTIFF. The state of a run is the files that it has written: the
+same call after a kill goes on with the rest and ends with the same rasters, byte for byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ecumene.core.errors import ProductError, SceneError
+from ecumene.core.files import ensure_writable_folder, remove_leftovers
+from ecumene.core.progress import Progress, silent
+from ecumene.mapping.clipping import Clip, read_clip
+from ecumene.mapping.contract import MapModel
+from ecumene.mapping.finishing import PRODUCT_FILES, finish_product
+from ecumene.mapping.layers import resolve_layers
+from ecumene.mapping.options import MapOptions
+from ecumene.mapping.plan import Plan, Tile, default_threads, differences, make_plan, read_plan, write_plan
+from ecumene.mapping.postprocess import build_postprocessor
+from ecumene.mapping.product import ITEM_NAME, Product, open_product
+from ecumene.mapping.reading import ClipMask, WindowReader
+from ecumene.mapping.running import run_tiles
+from ecumene.mapping.tiles import TileStore
+from ecumene.models.contract import Executor
+from ecumene.scenes.contract import Stack
+
+WORK_FOLDER = ".work"
+PLAN_NAME = "plan.json"
+
+
+def map_stack(
+    stack: Stack,
+    model: MapModel,
+    out: Path | str,
+    *,
+    options: MapOptions | None = None,
+    clip: Clip | None = None,
+    progress: Progress = silent,
+    order: Callable[[list[Tile]], list[Tile]] | None = None,
+) -> Product:
+    """Map a stack: value, uncertainty, outlier, valid, and what objective and calibration add.
+
+    Args:
+        stack: Scenes on one grid; channels that the model does not need are dropped.
+        model: What to execute.
+        out: Folder of the product; created. An unfinished run of the same plan in it is continued.
+        options: What the user chose.
+        clip: Vector file (or GeoDataFrame); pixels outside of its polygons are not valid.
+        progress: Called with (tiles done, tiles, what).
+        order: Rearranges the tiles to compute; the rasters do not depend on it.
+
+    Returns:
+        The product, as `open_product` would return it.
+
+    Raises:
+        ContractError: If the stack does not fit the model.
+        SceneError: If pixels cannot be read, or no pixel of the stack is valid.
+        ModelError: If the model gives something else than it promises.
+        ConfigurationError: If options or the clip do not fit.
+        ProductError: If the folder cannot be written to, or belongs to another plan.
+    """
+    options = options or MapOptions()
+    out = Path(out)
+    matched = model.match(stack)
+    specs = resolve_layers(model, options)
+    fresh = not out.exists()
+    ensure_writable_folder(out)
+    try:
+        mask, clip_checksum = (None, None) if clip is None else read_clip(clip, matched.geobox)
+        threads = default_threads(options)
+        executor = model.executor(_backend(options), options.precision, threads)
+        layers = tuple(spec.name for spec in specs)
+        plan = make_plan(
+            matched,
+            model,
+            options,
+            layers=layers,
+            backend=executor.backend,
+            precision=executor.precision,
+            threads=threads,
+            clip_checksum=clip_checksum,
+        )
+    except BaseException:
+        if fresh:
+            with contextlib.suppress(OSError):  # somebody else uses it by now
+                out.rmdir()
+        raise
+    with _locked(out):
+        plan, finished = _settle(out, plan, options)
+        if finished:
+            return open_product(out)
+        if (plan.backend, plan.precision, plan.threads) != (executor.backend, executor.precision, threads):
+            executor = model.executor(plan.backend, plan.precision, plan.threads)
+        store = TileStore(out / WORK_FOLDER, plan, specs)
+        _compute(matched, model, plan, store, options, executor, mask, progress, order)
+        _refuse_empty(out, store, clipped=mask is not None)
+        finish_product(out, plan, specs, store, model, matched, options, progress)
+        store.discard()
+    return open_product(out)
+
+
+def _compute(
+    stack: Stack,
+    model: MapModel,
+    plan: Plan,
+    store: TileStore,
+    options: MapOptions,
+    first: Executor,
+    mask: ClipMask | None,
+    progress: Progress,
+    order: Callable[[list[Tile]], list[Tile]] | None,
+) -> None:
+    """Compute the tiles that are missing."""
+    todo = store.unfinished()
+    if not todo:
+        return
+    post = build_postprocessor(model, store.specs)
+    reader = WindowReader(plan, stack, model.spec.temporal, mask)
+    more = [model.executor(plan.backend, plan.precision, plan.threads) for _ in range(options.workers - 1)]
+    tiles = todo if order is None else order(todo)
+    run_tiles(plan, reader, [first, *more], post, store, tiles, model.objective.n_outputs, progress)
+
+
+def _backend(options: MapOptions) -> str:
+    if options.backend != "auto":
+        return options.backend
+    return "torch" if importlib.util.find_spec("torch") is not None else "onnx"
+
+
+def _settle(out: Path, plan: Plan, options: MapOptions) -> tuple[Plan, bool]:
+    """Agree with what the folder holds: start anew, go on, or refuse.
+
+    What the user left to the machine (backend, precision, threads) is taken from a run that is continued.
+
+    Returns:
+        (the plan that counts, whether its product is finished).
+
+    Raises:
+        ProductError: If the folder belongs to another plan and may not be overwritten.
+    """
+    path = out / WORK_FOLDER / PLAN_NAME
+    left = {"backend": options.backend == "auto", "precision": options.precision == "auto"}
+    left["threads"] = options.threads is None
+    remove_leftovers(out)
+    remove_leftovers(path.parent)
+    try:
+        kept = read_plan(path)
+    except ProductError:
+        if not options.overwrite:
+            raise
+        kept = None
+    if kept is not None:
+        different = [name for name in differences(kept, plan) if not left.get(name)]
+        if not different:
+            return kept, (out / ITEM_NAME).exists()
+        if not options.overwrite:
+            raise ProductError(
+                f"{out} holds a run with another plan (it differs in: {', '.join(different)}); "
+                "use --overwrite to replace it, or another --out."
+            )
+    elif (out / ITEM_NAME).exists() and not options.overwrite:
+        raise ProductError(f"{out} already holds a product; use --overwrite to replace it, or another --out.")
+    _clear(out)
+    write_plan(path, plan)
+    return plan, False
+
+
+def _clear(out: Path) -> None:
+    """Delete a product and the state of its run; the plan first, so that a kill in between leaves neither."""
+    work = out / WORK_FOLDER
+    (work / PLAN_NAME).unlink(missing_ok=True)
+    shutil.rmtree(work / "tiles", ignore_errors=True)
+    shutil.rmtree(work / "strips", ignore_errors=True)
+    for pattern in PRODUCT_FILES:
+        for path in out.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def _refuse_empty(out: Path, store: TileStore, clipped: bool) -> None:
+    valid = sum(sum(band.total for band in record.layers["valid"].statistics) for _, record in store.records())
+    if valid:
+        return
+    _clear(out)
+    where = "inside of the clip " if clipped else ""
+    raise SceneError(
+        f"No pixel {where}has data in all bands that the model needs, so there is nothing to map; "
+        "check nodata value, cloud mask and extent."
+    )
+
+
+@contextlib.contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keep a second run out of the folder; the lock goes with the process, however it ends."""
+    work = out / WORK_FOLDER
+    try:
+        work.mkdir(exist_ok=True)
+        stream = (work / "lock").open("ab")
+    except OSError as error:
+        raise ProductError(f"The output folder {out} cannot be written to ({error.strerror}).") from error
+    with stream:
+        try:
+            import fcntl
+        except ImportError:  # no advisory locks on this system
+            yield
+            return
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ProductError(f"Another run is writing to {out}; wait for it, or choose another --out.") from error
+        yield

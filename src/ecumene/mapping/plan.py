@@ -1,0 +1,278 @@
+"""The plan of a run: everything that decides the bytes of its rasters, written before the first pixel.
+
+A run that finds its own plan goes on where it stopped; one that finds another plan refuses. How many
+workers share the work is not part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from odc.geo.geobox import GeoBox
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ecumene import __version__
+from ecumene.core.errors import ConfigurationError, ProductError
+from ecumene.core.files import write_text
+from ecumene.core.window import Window
+from ecumene.mapping.checksums import InputRecord, input_records, model_checksum
+from ecumene.mapping.contract import MapModel
+from ecumene.mapping.options import MapOptions
+from ecumene.mapping.windows import Axis, choose_size, round_up
+from ecumene.models.contract import ModelSpec
+from ecumene.scenes.contract import Stack
+
+PLAN_VERSION = 1
+_MINIMUM_OVERLAP = 16
+_BATCH_PIXELS = 1 << 18  # of one execution: enough work a call, little memory
+_INPUT_BYTES = 48 << 20  # of one execution
+
+
+@dataclass(frozen=True, order=True)
+class Tile:
+    """One tile: windows `rows` x `cols` (ranges of lattice indices) and the pixels that their cells cover."""
+
+    row: int
+    col: int
+    first_row: int
+    last_row: int
+    first_col: int
+    last_col: int
+    window: Window
+
+    @property
+    def name(self) -> str:
+        """File stem, unique in a run."""
+        return f"r{self.row:05d}c{self.col:05d}"
+
+
+class Plan(BaseModel):
+    """What a run will do; equal plans give equal rasters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = PLAN_VERSION
+    software: str = __version__
+    crs: str
+    transform: tuple[float, float, float, float, float, float]
+    shape: tuple[int, int]
+    window: tuple[int, int]
+    overlap: int
+    multiple: int
+    tile_windows: tuple[int, int]
+    batch_size: int
+    backend: str
+    precision: str
+    threads: int
+    layers: tuple[str, ...]
+    polygons: bool
+    minimum_mapping_unit_m2: float
+    compress: str
+    blocksize: int
+    model: str
+    model_checksum: str
+    inputs: tuple[InputRecord, ...]
+    frames: tuple[str | None, ...]
+    channels: tuple[str, ...]
+    clip_checksum: str | None = None
+
+    @cached_property
+    def rows(self) -> Axis:
+        """Windows along rows."""
+        return Axis(self.shape[0], self.window[0], self._overlap_of(0), self.multiple)
+
+    @cached_property
+    def cols(self) -> Axis:
+        """Windows along columns."""
+        return Axis(self.shape[1], self.window[1], self._overlap_of(1), self.multiple)
+
+    def _overlap_of(self, axis: int) -> int:
+        return self.overlap if self.shape[axis] > self.window[axis] else 0
+
+    @property
+    def extra_pixels(self) -> float:
+        """Executed over mapped pixels."""
+        return self.rows.executed * self.cols.executed / (self.shape[0] * self.shape[1])
+
+    @property
+    def tile_counts(self) -> tuple[int, int]:
+        """Number of tile rows and tile columns."""
+        return -(-self.rows.count // self.tile_windows[0]), -(-self.cols.count // self.tile_windows[1])
+
+    def tile(self, row: int, col: int) -> Tile:
+        """Return the tile in tile row `row` and tile column `col`."""
+        first_row, first_col = row * self.tile_windows[0], col * self.tile_windows[1]
+        last_row = min(first_row + self.tile_windows[0], self.rows.count) - 1
+        last_col = min(first_col + self.tile_windows[1], self.cols.count) - 1
+        top, left = self.rows.start(first_row), self.cols.start(first_col)
+        bottom, right = self.rows.cell(last_row)[1], self.cols.cell(last_col)[1]
+        return Tile(row, col, first_row, last_row, first_col, last_col, Window(top, left, bottom - top, right - left))
+
+    def tiles(self) -> Iterator[Tile]:
+        """Yield all tiles, row by row."""
+        for row in range(self.tile_counts[0]):
+            for col in range(self.tile_counts[1]):
+                yield self.tile(row, col)
+
+    def batches(self, tile: Tile) -> list[tuple[tuple[int, int], ...]]:
+        """Return the windows (lattice row, lattice column) of a tile in their fixed batches.
+
+        All windows of a batch have one shape. What is together in a batch depends on the plan alone.
+        """
+        groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for i in range(tile.first_row, tile.last_row + 1):
+            for j in range(tile.first_col, tile.last_col + 1):
+                groups.setdefault((self.rows.extent(i), self.cols.extent(j)), []).append((i, j))
+        size = self.batch_size
+        chunks = [tuple(group[k : k + size]) for group in groups.values() for k in range(0, len(group), size)]
+        return sorted(chunks)
+
+    def text(self) -> str:
+        """Return the plan as stable JSON text."""
+        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def available_threads() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_threads(options: MapOptions) -> int:
+    """Threads of one executor where the user names none."""
+    return options.threads or max(1, available_threads() // options.workers)
+
+
+def choose_window(
+    spec: ModelSpec, shape: tuple[int, int], options: MapOptions, frames: int
+) -> tuple[tuple[int, int], int]:
+    """Choose window size and overlap for a model and a grid.
+
+    Window networks share twice their margin, at least 16 pixels; per-pixel models share nothing. The
+    target grows with the overlap so that it costs about 7 %, and shrinks where a window's input would
+    be large (series, hyperspectral).
+
+    Returns:
+        ((rows, columns), overlap).
+
+    Raises:
+        ConfigurationError: If the user's window or overlap does not fit.
+    """
+    per_pixel = spec.margin == 0 and spec.stride == 1
+    overlap = options.overlap
+    if overlap is None:
+        overlap = 0 if per_pixel else max(_MINIMUM_OVERLAP, 2 * spec.margin)
+        if options.window is not None:
+            overlap = min(overlap, min(options.window) // 2)
+    if options.window is not None:
+        size = (options.window[0], options.window[1])
+        for length, edge in zip(shape, size, strict=True):
+            Axis(length, edge, overlap, spec.stride)
+        return size, overlap
+    target = min(1024, max(256, 32 * overlap))
+    if per_pixel:
+        target = 128 if spec.temporal else 512
+    pixel_bytes = 4 * len(spec.inputs) * frames
+    while target > 64 and target * target * pixel_bytes > _INPUT_BYTES:
+        target //= 2
+    target = round_up(max(target, 2 * overlap), spec.stride)
+    rows, cols = (choose_size(length, overlap, spec.stride, target) for length in shape)
+    return (rows, cols), overlap
+
+
+def make_plan(
+    stack: Stack,
+    model: MapModel,
+    options: MapOptions,
+    *,
+    layers: tuple[str, ...],
+    backend: str,
+    precision: str,
+    threads: int,
+    clip_checksum: str | None = None,
+) -> Plan:
+    """Plan the map of a stack whose channels already match the model.
+
+    Args:
+        stack: The matched stack.
+        model: The model.
+        options: What the user chose.
+        layers: Names of the layers to write.
+        backend: What executes the model (never `auto`).
+        precision: Its arithmetic (never `auto`).
+        threads: Threads of one executor.
+        clip_checksum: Checksum of the clip geometry on this grid.
+
+    Returns:
+        The plan.
+
+    Raises:
+        ConfigurationError: If window, overlap or grid cannot work.
+        SceneError: If an input file cannot be read.
+    """
+    geobox: GeoBox = stack.geobox
+    if geobox.crs is None:
+        raise ConfigurationError("A map needs a coordinate system; declare the scene's with --crs.")
+    shape = (int(geobox.shape[0]), int(geobox.shape[1]))
+    frames = len(stack.times) if model.spec.temporal else 1
+    window, overlap = choose_window(model.spec, shape, options, frames)
+    inside = [max(1, edge - overlap) for edge in window]
+    tile_windows = (max(1, round(options.tile / inside[0])), max(1, round(options.tile / inside[1])))
+    batch = options.batch_size or max(1, min(8, _BATCH_PIXELS // (window[0] * window[1])))
+    affine = geobox.affine
+    epsg = geobox.crs.to_epsg()
+    return Plan(
+        crs=f"EPSG:{epsg}" if epsg else geobox.crs.to_wkt(),
+        transform=(affine.a, affine.b, affine.c, affine.d, affine.e, affine.f),
+        shape=shape,
+        window=window,
+        overlap=overlap,
+        multiple=model.spec.stride,
+        tile_windows=tile_windows,
+        batch_size=batch,
+        backend=backend,
+        precision=precision,
+        threads=threads,
+        layers=layers,
+        polygons=options.polygons,
+        minimum_mapping_unit_m2=options.minimum_mapping_unit_m2,
+        compress=options.compress,
+        blocksize=options.blocksize,
+        model=model.spec.name,
+        model_checksum=model_checksum(model),
+        inputs=input_records(stack.sources),
+        frames=tuple(None if time is None else str(time) for time in stack.times),
+        channels=tuple(channel.key for channel in stack.channels),
+        clip_checksum=clip_checksum,
+    )
+
+
+def read_plan(path: Path) -> Plan | None:
+    """Read a plan that a run has left, or None if there is none.
+
+    Raises:
+        ProductError: If the file is not a plan of this version.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return Plan.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, UnicodeDecodeError, ConfigurationError) as error:
+        raise ProductError(
+            f"{path} is not a plan of this version of ecumene; use --overwrite to start anew, or another --out."
+        ) from error
+
+
+def write_plan(path: Path, plan: Plan) -> None:
+    """Write the plan atomically."""
+    write_text(path, plan.text())
+
+
+def differences(first: Plan, second: Plan) -> tuple[str, ...]:
+    """Return the names of the fields in which two plans differ."""
+    names = type(first).model_fields
+    return tuple(name for name in names if getattr(first, name) != getattr(second, name))

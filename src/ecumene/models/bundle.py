@@ -1,0 +1,333 @@
+"""The model bundle: a folder that is safe to load from a stranger and that says what it is for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from ecumene.core.errors import ConfigurationError, EcumeneError, ModelError
+from ecumene.models import folder as files
+from ecumene.models.arrays import pack_arrays, unpack_arrays
+from ecumene.models.contract import SCHEMA_VERSION, Executor, ModelSpec
+from ecumene.models.mlm import SPEC_PROPERTY, build_item
+from ecumene.objectives import build_objective
+from ecumene.objectives.contract import Objective
+
+if TYPE_CHECKING:
+    from ecumene.models.torch_execution import TorchExecutor
+    from ecumene.models.tree_execution import TreeExecutor
+    from ecumene.models.trees import TreeEnsemble
+    from ecumene.scenes.contract import Stack
+
+Backend = Literal["torch", "onnx"]
+
+
+def plain(value: Any) -> Any:
+    """Return a value with NumPy numbers made plain and numbers that are not finite made None, for JSON."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@dataclass
+class Model:
+    """A trained model with everything that its use needs.
+
+    Attributes:
+        spec: What it states.
+        objective: What its raw output means; rebuilt from `spec` where it is not given.
+        weights: Arrays of a network or a forest, by name.
+        booster: LightGBM text of a boosted model.
+        calibration: `trust.calibration.Calibration` or None.
+        detector: Outlier detector of `trust` or None.
+        onnx: Bytes of the exported network or None.
+    """
+
+    spec: ModelSpec
+    objective: Objective = None  # type: ignore[assignment]  # filled below
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    booster: str | None = None
+    calibration: Any = None
+    detector: Any = None
+    onnx: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective is None:
+            self.objective = build_objective(self.spec.objective)
+
+    # -- making ------------------------------------------------------------------------------------
+
+    def with_trust(self, *, calibration: Any = None, detector: Any = None) -> Model:
+        """Return the model with this calibration and outlier detector (None removes them).
+
+        A variance scale goes into the objective. An exported ONNX network is dropped, because temperature and
+        detector are part of it.
+        """
+        objective = self.objective if calibration is None else calibration.calibrated(self.objective)
+        spec = self.spec.model_copy(
+            update={
+                "objective": plain(objective.to_config()),
+                "calibration": plain(calibration.to_config()) if calibration is not None else {},
+                "outlier": plain(detector.to_config()) if detector is not None else {},
+            }
+        )
+        return replace(self, spec=spec, objective=objective, calibration=calibration, detector=detector, onnx=None)
+
+    def with_training(self, **entries: Any) -> Model:
+        """Return the model with entries added to `spec.training`."""
+        training = {**self.spec.training, **plain(entries)}
+        return replace(self, spec=self.spec.model_copy(update={"training": training}))
+
+    # -- running -----------------------------------------------------------------------------------
+
+    @property
+    def temperature(self) -> float:
+        """What the raw output is divided by."""
+        temperature = getattr(self.calibration, "temperature", None)
+        return 1.0 if temperature is None else float(temperature)
+
+    @cached_property
+    def trees(self) -> TreeEnsemble:
+        """The validated trees of a forest or a boosted model.
+
+        Raises:
+            ModelError: If they are damaged or do not fit the objective.
+        """
+        if self.spec.kind == "boosting":
+            from ecumene.models.boosting import ensemble_from_text
+
+            return ensemble_from_text(self.booster or "", self.objective.n_outputs)
+        from ecumene.models.trees import TreeEnsemble
+
+        trees = TreeEnsemble.from_arrays(dict(self.weights))
+        if trees.n_columns != self.objective.n_outputs:
+            raise ModelError(
+                f"The forest has {trees.n_columns} outputs, but its objective needs {self.objective.n_outputs}; "
+                "get the model again from its source."
+            )
+        return trees
+
+    def executor(
+        self, backend: str = "torch", precision: str = "auto", threads: int | None = None, device: str = "auto"
+    ) -> Executor:
+        """Return what runs the model.
+
+        Args:
+            backend: `torch` or `onnx`. Forests and boosted trees have their own and take either.
+            precision: `auto` and `fp32`: float32; `bf16` (torch only).
+            threads: Threads of one run; None: all cores.
+            device: `auto` takes a GPU if there is one (torch only).
+
+        Raises:
+            ModelError: If the weights do not fit the architecture, or there is no ONNX file.
+            ConfigurationError: If an argument is unknown.
+        """
+        if backend not in ("torch", "onnx"):
+            raise ConfigurationError(f"The backend is 'torch' or 'onnx', not {backend!r}.")
+        if self.spec.kind != "network":
+            return self._tree_executor(precision, threads)
+        if backend == "torch":
+            return self._torch_executor(precision, threads, device)
+        if self.onnx is None:
+            raise ModelError("The model has no model.onnx; train it with --onnx or use the torch backend.")
+        from ecumene.models.onnx_execution import OnnxExecutor
+
+        return OnnxExecutor(self.spec, self.onnx, precision=precision, threads=threads)
+
+    def _torch_executor(
+        self, precision: str = "auto", threads: int | None = None, device: str = "auto"
+    ) -> TorchExecutor:
+        from ecumene.core.optional import require
+
+        require("torch")
+        from ecumene.models.torch_execution import TorchExecutor
+
+        return TorchExecutor(
+            self.spec,
+            self.weights,
+            temperature=self.temperature,
+            detector=self.detector,
+            precision=precision,
+            threads=threads,
+            device=device,
+        )
+
+    def _tree_executor(self, precision: str = "auto", threads: int | None = None) -> TreeExecutor:
+        from ecumene.models.tree_execution import TreeExecutor
+
+        return TreeExecutor(
+            self.spec,
+            self.trees,
+            objective=self.objective,
+            temperature=self.temperature,
+            detector=self.detector,
+            precision=precision,
+            threads=threads,
+        )
+
+    @cached_property
+    def _raw(self) -> TorchExecutor | TreeExecutor:
+        return self._torch_executor() if self.spec.kind == "network" else self._tree_executor()
+
+    def raw_output(self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Return the output before temperature, float32 `[B, n_outputs, H, W]`; arguments as `Executor.run`."""
+        return self._raw.raw(image, dates)[0]
+
+    def detector_features(
+        self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Return what the outlier detector is fitted on, float32 `[B, F, H, W]`.
+
+        The first C channels are the standardised bands, averaged over valid dates and, for window
+        networks, over 5 x 5 pixels; then come the network's features (none for trees).
+        """
+        return self._raw.raw(image, dates)[1]
+
+    def match(self, stack: Stack) -> Stack:
+        """Return the stack with this model's channels, in its order.
+
+        Raises:
+            ContractError: If bands, level, unit, ground sampling or number of dates do not fit.
+        """
+        from ecumene.models.matching import match_stack
+
+        n_dates = None
+        if self.spec.kind != "network":
+            from ecumene.models.tree_execution import tree_arguments
+
+            n_dates = tree_arguments(self.spec)[1]
+        return match_stack(self.spec, stack, n_dates)
+
+    # -- files -------------------------------------------------------------------------------------
+
+    def to_files(self) -> dict[str, bytes]:
+        """Return the bundle's files by name."""
+        from ecumene.models.card import write_card
+
+        spec = ModelSpec.model_validate(plain(self.spec.model_dump(mode="json")))
+        legend = self.objective.legend
+        parts: dict[str, bytes] = {files.CARD: write_card(spec, legend).encode()}
+        if spec.kind == "boosting":
+            parts[files.BOOSTER] = (self.booster or "").encode()
+            parameters = self.trees.values.size + len(self.trees.threshold)
+        else:
+            name = files.NETWORK_WEIGHTS if spec.kind == "network" else files.FOREST
+            parts[name] = pack_arrays(self.weights)
+            parameters = sum(int(array.size) for array in self.weights.values())
+        if self.detector is not None:
+            parts[files.DETECTOR] = pack_arrays(self.detector.to_arrays())
+        if self.onnx is not None:
+            parts[files.ONNX] = self.onnx
+        item = build_item(spec, parts, n_outputs=self.objective.n_outputs, legend=legend, parameters=parameters)
+        return {files.MODEL_JSON: files.json_bytes(item), **parts}
+
+    def save(self, folder: Path | str) -> None:
+        """Write the bundle whole or not at all; a model that is there is replaced.
+
+        The written folder is loaded again and must give exactly the same results on a probe.
+
+        Raises:
+            ProductError: If it cannot be written.
+            ModelError: If what was written does not load or differs.
+        """
+        from ecumene.models.probe import require_equal_results
+
+        files.write_folder(folder, self.to_files(), lambda written: require_equal_results(self, Model.load(written)))
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Model:
+        """Load a bundle from a stranger: nothing in it can execute.
+
+        Raises:
+            ModelError: If it is damaged, hostile, incomplete or too new, in one sentence.
+        """
+        item, parts = files.read_folder(folder)
+        spec = _read_spec(item)
+        wanted = {"network": files.NETWORK_WEIGHTS, "forest": files.FOREST, "boosting": files.BOOSTER}[spec.kind]
+        if wanted not in parts:
+            raise ModelError(f"The model lacks its file {wanted}; get the model again from its source.")
+        try:
+            objective = build_objective(spec.objective)
+            calibration = _read_calibration(spec)
+            detector = _read_detector(spec, parts.get(files.DETECTOR))
+        except ModelError:
+            raise
+        except (EcumeneError, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise ModelError(
+                f"The model's description does not fit this version of ecumene ({str(error)[:120]}); "
+                "get the model again from its source."
+            ) from error
+        model = cls(
+            spec=spec,
+            objective=objective,
+            weights={} if spec.kind == "boosting" else unpack_arrays(parts[wanted], wanted),
+            booster=_text(parts[wanted]) if spec.kind == "boosting" else None,
+            calibration=calibration,
+            detector=detector,
+            onnx=parts.get(files.ONNX),
+        )
+        if spec.kind != "network":
+            model._tree_executor(threads=1)  # proves trees and features
+        if model.onnx is not None:
+            from ecumene.models.onnx_execution import check_onnx
+
+            check_onnx(model.onnx)
+        return model
+
+
+def _text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError("booster.txt is not text; get the model again from its source.") from error
+
+
+def _read_spec(item: Mapping[str, Any]) -> ModelSpec:
+    properties = item.get("properties")
+    stated = properties.get(SPEC_PROPERTY) if isinstance(properties, dict) else None
+    if not isinstance(stated, dict):
+        raise ModelError("model.json is not a model of ecumene: it has no ecumene:model; give another folder.")
+    version = stated.get("schema_version")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise ModelError(
+            f"The model has schema version {str(version)[:20]}, but this ecumene reads up to {SCHEMA_VERSION}; "
+            "update ecumene."
+        )
+    try:
+        return ModelSpec.model_validate(stated)
+    except (ValidationError, RecursionError) as error:
+        detail = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": "nested too deeply"}
+        where = ".".join(str(part) for part in detail["loc"])
+        raise ModelError(f"model.json does not describe a model correctly ({where}: {detail['msg']}).") from error
+
+
+def _read_calibration(spec: ModelSpec) -> Any:
+    if not spec.calibration:
+        return None
+    from ecumene.trust.calibration import Calibration
+
+    return Calibration.from_config(spec.calibration)
+
+
+def _read_detector(spec: ModelSpec, data: bytes | None) -> Any:
+    if not spec.outlier:
+        return None
+    if data is None:
+        raise ModelError(f"The model lacks its file {files.DETECTOR}; get the model again from its source.")
+    from ecumene.trust.outlier import build_detector
+
+    return build_detector(spec.outlier, unpack_arrays(data, files.DETECTOR))

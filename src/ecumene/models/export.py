@@ -1,0 +1,110 @@
+"""Exports a network bundle to ONNX, so that it can be mapped without torch."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ecumene.core.errors import ModelError
+from ecumene.core.optional import require
+from ecumene.models.bundle import Model
+from ecumene.models.onnx_execution import OnnxExecutor
+from ecumene.models.probe import probe_input, require_close
+
+OPSET = 18
+
+
+def export_onnx(model: Model, folder: Path | str | None = None) -> Model:
+    """Add `model.onnx` to a network bundle.
+
+    The graph is the whole executed model: physical units in, output / temperature and outlier score out;
+    batch, height and width (multiples of the stride) and number of dates may vary. It is compared with
+    torch on a probe of another size than it was traced with.
+
+    Args:
+        model: A network bundle with its final calibration and detector.
+        folder: Bundle to write; None: nothing is written.
+
+    Returns:
+        The model with its ONNX network.
+
+    Raises:
+        ModelError: If the model is not a network, or torch and ONNX Runtime differ.
+        MissingDependencyError: If the ONNX libraries are not installed.
+    """
+    if model.spec.kind != "network":
+        raise ModelError("Only networks are exported to ONNX; forests and boosted trees run without torch as they are.")
+    for library in ("torch", "onnx", "onnxscript", "onnxruntime"):
+        require(library)
+    from ecumene.models.torch_execution import TorchExecutor
+
+    executor = model.executor("torch", device="cpu")
+    assert isinstance(executor, TorchExecutor)
+    data = _trace(model, executor.module)
+    image, dates = probe_input(model.spec, batch=3, side=96, n_dates=4, seed=1)
+    require_close(executor.run(image, dates), OnnxExecutor(model.spec, data), image, dates)
+    exported = replace(model, onnx=data)
+    if folder is not None:
+        exported.save(folder)
+    return exported
+
+
+def _trace(model: Model, module: Any) -> bytes:
+    """Return the ONNX bytes of a deployed network, weights inside."""
+    import torch
+
+    spec = model.spec
+    image, dates = probe_input(spec, batch=2, side=64)
+    dim = torch.export.Dim
+    height, width = (
+        dim(name, min=1, max=1 << 14) if spec.stride == 1 else spec.stride * dim(f"{name}_cells", min=1, max=1 << 12)
+        for name in ("height", "width")
+    )
+    batch = dim("batch", min=1, max=1 << 12)
+    shapes: dict[str, Any] = {"image": {0: batch, 2: height, 3: width}}
+    inputs: tuple[Any, ...] = (torch.from_numpy(image),)
+    if spec.temporal:
+        times = dim("time", min=2, max=1 << 10)
+        shapes = {"image": {0: batch, 1: times, 3: height, 4: width}, "dates": {0: batch, 1: times}}
+        inputs += (torch.from_numpy(dates),)
+    level = logging.getLogger("torch.onnx").level
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module.eval(),
+                inputs,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(shapes),
+                output_names=["output", "outlier_score"],
+                dynamic_shapes=shapes,
+                verbose=False,
+            )
+    finally:
+        logging.getLogger("torch.onnx").setLevel(level)
+    assert program is not None
+    _describe(program.model_proto, model)
+    stream = io.BytesIO()
+    stream.write(program.model_proto.SerializeToString())
+    return stream.getvalue()
+
+
+def _describe(proto: Any, model: Model) -> None:
+    """Remove traces of the exporting machine and add metadata keys that desktop clients read."""
+    del proto.metadata_props[:]
+    legend = model.objective.legend
+    entries = {
+        "ecumene:name": model.spec.name,
+        "ecumene:bands": ",".join(band.key for band in model.spec.inputs),
+        "resolution": f"{100 * model.spec.resolution_m:g}",
+    }
+    if legend is not None:
+        entries["class_names"] = ",".join(legend.names)
+    for key, value in entries.items():
+        proto.metadata_props.add(key=key, value=value)

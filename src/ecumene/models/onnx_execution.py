@@ -1,0 +1,119 @@
+"""Executes an exported network with ONNX Runtime; torch is not imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecumene.core.errors import ConfigurationError, ModelError
+from ecumene.core.optional import require
+from ecumene.models.contract import ModelSpec
+
+MAX_NODES = 200_000
+
+
+def _graphs(graph: Any) -> Iterator[Any]:
+    """Yield a graph and the graphs inside of its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
+            for inner in attribute.graphs:
+                yield from _graphs(inner)
+
+
+def _tensors(model: Any) -> Iterator[Any]:
+    """Yield every tensor that a model holds, wherever it may hide."""
+    bodies = [list(_graphs(model.graph))]
+    for graph in bodies[0]:
+        yield from graph.initializer
+        for sparse in graph.sparse_initializer:
+            yield from (sparse.values, sparse.indices)
+    nodes = [node for graph in bodies[0] for node in graph.node]
+    nodes += [node for function in model.functions for node in function.node]
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            for graph in (attribute.g, *attribute.graphs):
+                yield from graph.initializer
+
+
+def check_onnx(data: bytes) -> None:
+    """Refuse an ONNX file that is not self-contained.
+
+    Args:
+        data: The whole file.
+
+    Raises:
+        ModelError: If it is not ONNX, or any tensor lies in another file.
+    """
+    onnx = require("onnx")
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load_model_from_string(data)
+    except (DecodeError, ValueError) as error:
+        raise ModelError("model.onnx is not a readable ONNX file; export the model again.") from error
+    external = onnx.TensorProto.EXTERNAL
+    for tensor in _tensors(model):
+        if tensor.data_location == external or len(tensor.external_data):
+            where = {entry.key: entry.value for entry in tensor.external_data}.get("location", "another file")
+            raise ModelError(
+                f"model.onnx keeps its data in another file ({where[:80]!r}), which is not allowed; "
+                "export the model as one file."
+            )
+
+
+class OnnxExecutor:
+    """See `models.contract.Executor`.
+
+    Args:
+        spec: The model.
+        data: Bytes of `model.onnx`.
+        precision: `auto` or `fp32`.
+        threads: Threads of one run; None: all cores.
+    """
+
+    backend = "onnx"
+    precision = "fp32"
+
+    def __init__(self, spec: ModelSpec, data: bytes, *, precision: str = "auto", threads: int | None = None) -> None:
+        if precision not in ("auto", "fp32"):
+            raise ConfigurationError(f"The onnx backend computes in fp32; {precision!r} needs the torch backend.")
+        check_onnx(data)
+        runtime = require("onnxruntime")
+        options = runtime.SessionOptions()
+        options.log_severity_level = 3
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self._session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except runtime.capi.onnxruntime_pybind11_state.OnnxRuntimeException as error:
+            raise ModelError(f"model.onnx cannot be executed ({str(error)[:120]}); export the model again.") from error
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"model.onnx cannot be executed ({str(error)[:120]}); export the model again.") from error
+        self.temporal = spec.temporal
+        names = [entry.name for entry in self._session.get_inputs()]
+        wanted = ["image", "dates"] if spec.temporal else ["image"]
+        if names != wanted or [entry.name for entry in self._session.get_outputs()] != ["output", "outlier_score"]:
+            raise ModelError(f"model.onnx has the inputs {names}, not {wanted}; export the model again.")
+
+    def run(
+        self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (output / temperature, outlier score); see `Executor.run`."""
+        feeds = {"image": np.ascontiguousarray(image, np.float32)}
+        if self.temporal:
+            if dates is None:
+                raise ValueError("a series model needs dates")
+            feeds["dates"] = np.ascontiguousarray(dates, np.float32)
+        output, score = self._session.run(["output", "outlier_score"], feeds)
+        return output, score

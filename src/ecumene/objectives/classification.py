@@ -1,0 +1,216 @@
+"""One class out of several, for every pixel or for a scene."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from ecumene.core.errors import ConfigurationError
+from ecumene.legends import Legend
+from ecumene.objectives import arrays
+from ecumene.objectives.contract import Objective
+from ecumene.objectives.prediction import LayerSpec, Prediction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SCALE = 1.0 / 250.0
+"""Step of stored probabilities and entropies: 0..250 for 0..1, 255 for nodata."""
+
+
+class _Classification(Objective):
+    """Categorical distribution over the classes of a legend.
+
+    Moments are the class probabilities. The uncertainty is the entropy of the predictive distribution divided by
+    its largest possible value ln K, so that 0 is sure and 1 knows nothing. One pass of one network does not tell
+    which part of it more training data would remove, so that `aleatoric` and `epistemic` are absent.
+
+    Args:
+        legend: At least two classes; output channel i is `legend.classes[i]`.
+        class_weights: Weight of each class in the cross-entropy, positive.
+        label_smoothing: Share of the target spread over all classes, in [0, 1).
+        dice_weight: Weight of the soft Dice loss beside the cross-entropy.
+
+    Raises:
+        ConfigurationError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        legend: Legend,
+        class_weights: Sequence[float] | None = None,
+        label_smoothing: float = 0.0,
+        dice_weight: float = 0.0,
+    ) -> None:
+        if len(legend) < 2:
+            raise ConfigurationError(
+                f"A classification needs at least two classes, but the legend {legend.name!r} has {len(legend)}; "
+                "add labels of another class."
+            )
+        if class_weights is not None:
+            class_weights = tuple(float(weight) for weight in class_weights)
+            if len(class_weights) != len(legend) or not all(0.0 < w < math.inf for w in class_weights):
+                raise ConfigurationError(
+                    f"class_weights must be {len(legend)} positive numbers, one a class, but are {list(class_weights)}."
+                )
+        if not 0.0 <= label_smoothing < 1.0 or not 0.0 <= dice_weight < math.inf:
+            raise ConfigurationError(
+                f"label_smoothing must be in [0, 1) and dice_weight not negative, but are {label_smoothing} "
+                f"and {dice_weight}."
+            )
+        self._legend = legend
+        self.class_weights = class_weights
+        self.label_smoothing = float(label_smoothing)
+        self.dice_weight = float(dice_weight)
+
+    @property
+    def n_outputs(self) -> int:
+        """One logit a class."""
+        return len(self._legend)
+
+    @property
+    def n_moments(self) -> int:
+        """One probability a class."""
+        return len(self._legend)
+
+    @property
+    def legend(self) -> Legend:
+        """The classes."""
+        return self._legend
+
+    def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Return cross-entropy (and Dice) over valid, labelled elements; see `losses.class_loss`.
+
+        Args:
+            output: Logits `[B, K, ...]`.
+            target: Class indices `[B, ...]`, -1 unlabelled.
+            valid: bool `[B, ...]`.
+        """
+        from ecumene.objectives.losses import class_loss
+
+        return class_loss(output, target, valid, self.class_weights, self.label_smoothing, self.dice_weight)
+
+    def metrics(self) -> Any:
+        """Return `overall_accuracy`, `macro_f1` and `mean_iou` (classes that do not occur do not count)."""
+        from ecumene.core.optional import require
+
+        classification, number = require("torchmetrics").classification, len(self._legend)
+        return require("torchmetrics").MetricCollection(
+            {
+                "overall_accuracy": classification.MulticlassAccuracy(num_classes=number, average="micro"),
+                "macro_f1": classification.MulticlassF1Score(num_classes=number, average="macro"),
+                "mean_iou": classification.MulticlassJaccardIndex(num_classes=number, average="macro"),
+            }
+        )
+
+    def update_metrics(self, metrics: Any, output: Tensor, target: Tensor, valid: Tensor) -> None:
+        """Feed the valid, labelled elements of one batch."""
+        from ecumene.objectives.losses import select_classes
+
+        logits, truth = select_classes(output, target, valid)
+        if truth.numel() > 0:
+            metrics.update(logits.float().argmax(dim=1), truth)
+
+    @property
+    def monitor(self) -> tuple[str, Literal["min", "max"]]:
+        """Macro F1: rare classes count as much as frequent ones."""
+        return "macro_f1", "max"
+
+    def moments(self, output: Any) -> Any:
+        """Turn logits into probabilities, `[B, K, ...]` both."""
+        return arrays.softmax(arrays.as_float(output))
+
+    def from_moments(self, moments: Any) -> Prediction:
+        """Turn (blended) probabilities `[B, K, ...]` into class codes, entropy and layers.
+
+        The class is the first one of the largest probability. The entropy is -sum p ln p / ln K, limited to [0, 1].
+        """
+        index = arrays.argmax(moments)
+        value = arrays.look_up(self._legend.values, index)
+        entropy = arrays.clip(arrays.entropy(moments) / math.log(len(self._legend)), 0.0, 1.0)
+        return Prediction(
+            value=value,
+            total=entropy,
+            layers={"value": value[:, None], "uncertainty": entropy[:, None], "probability": moments},
+            details={"class_index": index},
+        )
+
+    def layer_specs(self) -> tuple[LayerSpec, ...]:
+        """Describe `value` (class codes), `uncertainty` (entropy) and `probability` (one band a class)."""
+        return (
+            LayerSpec(
+                name="value",
+                dtype="uint8",
+                nodata=255,
+                categorical=True,
+                role="value",
+                description="class of the largest probability",
+                band_names=("class",),
+            ),
+            LayerSpec(
+                name="uncertainty",
+                dtype="uint8",
+                nodata=255,
+                scale=SCALE,
+                role="uncertainty",
+                description="predictive entropy over ln K: 0 sure, 1 all classes alike",
+                band_names=("entropy",),
+                limits=(0.0, 1.0),
+            ),
+            LayerSpec(
+                name="probability",
+                dtype="uint8",
+                nodata=255,
+                scale=SCALE,
+                role="probability",
+                description="probability of each class",
+                band_names=self._legend.names,
+                limits=(0.0, 1.0),
+            ),
+        )
+
+    def to_config(self) -> dict[str, Any]:
+        """Return JSON-able arguments with the key `name`."""
+        return {
+            "name": self.name,
+            "legend": self._legend.model_dump(mode="json"),
+            "class_weights": None if self.class_weights is None else list(self.class_weights),
+            "label_smoothing": self.label_smoothing,
+            "dice_weight": self.dice_weight,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_config`."""
+        arguments = {key: value for key, value in config.items() if key != "name"}
+        if "legend" in arguments:
+            arguments["legend"] = Legend.model_validate(arguments["legend"])
+        return cls(**arguments)
+
+
+class Segmentation(_Classification):
+    """One class for every pixel: output `[B, K, H, W]`, target int `[B, H, W]`."""
+
+    name: ClassVar[str] = "segmentation"
+    unit_of_work: ClassVar[Literal["pixel", "scene"]] = "pixel"
+
+
+class SceneClassification(_Classification):
+    """One class for a whole scene: output `[B, K]`, target int `[B]`, `valid` of any pixels or of the scene."""
+
+    name: ClassVar[str] = "scene-classification"
+    unit_of_work: ClassVar[Literal["pixel", "scene"]] = "scene"
+
+    def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Return the loss over labelled scenes with any valid pixel; see `losses.class_loss`."""
+        return super().loss(output, target, _of_scene(valid))
+
+    def update_metrics(self, metrics: Any, output: Tensor, target: Tensor, valid: Tensor) -> None:
+        """Feed the labelled scenes of one batch that have any valid pixel."""
+        super().update_metrics(metrics, output, target, _of_scene(valid))
+
+
+def _of_scene(valid: Tensor) -> Tensor:
+    """Return whether any pixel of each scene is valid, `[B]`."""
+    return valid.flatten(1).any(dim=1) if valid.ndim > 1 else valid

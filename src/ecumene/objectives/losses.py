@@ -1,0 +1,109 @@
+"""Losses on tensors that look at nothing but valid, labelled elements. Imported late: it needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ecumene.samples.contract import IGNORE
+
+
+def spatial_valid(valid: Tensor, n_dimensions: int) -> Tensor:
+    """Return validity with as many axes as a target: a series' element counts where any date is valid."""
+    return valid.any(dim=1) if valid.ndim == n_dimensions + 1 else valid
+
+
+def nothing(output: Tensor) -> Tensor:
+    """Return zero that keeps the graph, even if the output holds values that are not finite."""
+    return torch.nan_to_num(output, nan=0.0, posinf=0.0, neginf=0.0).sum() * 0.0
+
+
+def select_classes(output: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (logits `[N, K]`, class indices `[N]`) of valid, labelled elements.
+
+    Args:
+        output: `[B, K, ...]`.
+        target: int `[B, ...]`, -1 unlabelled.
+        valid: bool `[B, ...]`, or `[B, T, ...]` for a series.
+    """
+    usable = spatial_valid(valid, target.ndim) & (target != IGNORE)
+    return output.movedim(1, -1)[usable], target[usable].long()
+
+
+def class_loss(
+    output: Tensor,
+    target: Tensor,
+    valid: Tensor,
+    weights: Sequence[float] | None,
+    label_smoothing: float,
+    dice_weight: float,
+) -> Tensor:
+    """Return cross-entropy plus `dice_weight` times the soft Dice loss over valid, labelled elements.
+
+    The cross-entropy is the weighted mean, sum w_y l / sum w_y. The Dice loss is one minus the mean of
+    2 sum p t / (sum p + sum t) over the classes that occur (Milletari et al. 2016, "V-Net", eq. for D, with
+    first powers in the denominator).
+    """
+    logits, truth = select_classes(output, target, valid)
+    if truth.numel() == 0:
+        return nothing(output)
+    logits = logits.float()
+    scale = None if weights is None else logits.new_tensor(list(weights))
+    loss = F.cross_entropy(logits, truth, weight=scale, label_smoothing=label_smoothing)
+    if dice_weight > 0.0:
+        probability = logits.softmax(dim=1)
+        hot = F.one_hot(truth, logits.shape[1]).to(probability.dtype)
+        size = probability.sum(dim=0) + hot.sum(dim=0)
+        dice = 2.0 * (probability * hot).sum(dim=0) / size.clamp_min(1e-12)
+        loss = loss + dice_weight * (1.0 - dice[hot.sum(dim=0) > 0].mean())
+    return loss
+
+
+def label_loss(output: Tensor, target: Tensor, valid: Tensor, positive_weights: Sequence[float] | None) -> Tensor:
+    """Return the binary cross-entropy over known labels of valid elements.
+
+    Args:
+        output: `[B, K, ...]`.
+        target: `[B, K, ...]` of 0, 1, or -1 where a label is unknown.
+        valid: bool `[B, ...]`.
+        positive_weights: Weight of the positive term of each label.
+    """
+    usable = select_labels(target, valid)
+    if not bool(usable.any()):
+        return nothing(output)
+    scale = None
+    if positive_weights is not None:
+        shape = (1, len(positive_weights)) + (1,) * (output.ndim - 2)
+        scale = output.new_tensor(list(positive_weights)).float().reshape(shape).expand_as(output)[usable]
+    return F.binary_cross_entropy_with_logits(output[usable].float(), target[usable].float(), pos_weight=scale)
+
+
+def select_labels(target: Tensor, valid: Tensor) -> Tensor:
+    """Return bool `[B, K, ...]`: known labels of valid elements (a scene counts if any pixel is valid)."""
+    while valid.ndim > target.ndim - 1:
+        valid = valid.any(dim=-1)
+    return valid.unsqueeze(1).expand_as(target) & (target != IGNORE)
+
+
+def gaussian_loss(mean: Tensor, log_variance: Tensor, target: Tensor, usable: Tensor, beta: float) -> Tensor:
+    """Return the mean (beta-)negative log-likelihood of a Gaussian, without the constant ln(2 pi)/2.
+
+    l = (s + (y - m)^2 exp(-s)) / 2 with s the log-variance (Kendall and Gal 2017, eq. 8); each element is weighted
+    by the detached exp(s)^beta (Seitzer et al. 2022, "On the pitfalls of heteroscedastic uncertainty estimation",
+    eq. 5), beta = 0 being the plain likelihood and 1 giving gradients of the mean like squared error.
+
+    Args:
+        mean: Standardised mean.
+        log_variance: Log-variance, bounded already.
+        target: Standardised target.
+        usable: bool, same shape.
+        beta: In [0, 1].
+    """
+    m, s, y = mean[usable].float(), log_variance[usable].float(), target[usable].float()
+    loss = 0.5 * (s + (y - m).square() * torch.exp(-s))
+    if beta > 0.0:
+        loss = loss * torch.exp(s.detach() * beta)
+    return loss.mean()

@@ -1,0 +1,187 @@
+"""What a scene holds at a glance, and statistics over time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from ecumene.core.errors import ConfigurationError
+from ecumene.core.window import Window
+from ecumene.scenes.calibration import calibrate, thermal_constants
+from ecumene.scenes.common_names import common_bands
+from ecumene.scenes.contract import BandSource, SceneSource
+from ecumene.scenes.grid import ground_sampling_m, window_geobox
+from ecumene.scenes.handles import opened
+from ecumene.scenes.masks import clear_sky, with_rule_mask
+
+STATISTICS = ("count", "min", "max", "mean", "std", "median")
+"""Names that `series_statistics` knows, besides percentiles `p0` .. `p100`."""
+
+
+@dataclass(frozen=True)
+class BandStatistics:
+    """Smallest, mean and largest physical value of a band; NaN if it has none."""
+
+    unit: str
+    minimum: float
+    mean: float
+    maximum: float
+
+
+@dataclass(frozen=True)
+class SceneStatistics:
+    """A scene at a glance, estimated on at most `max_size` x `max_size` sampled pixels.
+
+    Attributes:
+        valid_fraction: Share of pixels where every band has data, 0..1.
+        cloud_fraction: Share of those that the mask calls cloud, shadow or defect; None if there is no mask.
+        cloud_mask: Kind of mask that `cloud_fraction` is from (`scl`, `landsat_qa`, `binary`, `rule`), or None.
+        bands: By band name.
+    """
+
+    valid_fraction: float
+    cloud_fraction: float | None
+    cloud_mask: str | None
+    bands: Mapping[str, BandStatistics]
+
+
+def scene_statistics(source: SceneSource, max_size: int = 512) -> SceneStatistics:
+    """Estimate the valid share, the cloud share and the range of every band from a decimated read.
+
+    Pixels are sampled (nearest neighbour, from overviews where there are some), not averaged, so that
+    gaps and extremes are seen as they are. Each band is sampled over its own extent. A scene in
+    reflectance without a mask of its own is judged by the rule of `cloud_rule`.
+
+    Args:
+        source: The scene.
+        max_size: Rows and columns sampled at most.
+
+    Returns:
+        The estimates.
+
+    Raises:
+        SceneError: If a file is gone or damaged.
+    """
+    height, width = (int(size) for size in source.geobox.shape)
+    rows, columns = min(height, max_size), min(width, max_size)
+    samples = {band.name: _decimated(source, band, rows, columns) for band in source.bands}
+    valid = np.ones((rows, columns), bool)
+    bands = {}
+    for band in source.bands:
+        finite = np.isfinite(samples[band.name])
+        valid &= finite
+        values = samples[band.name][finite].astype(np.float64)
+        low, mean, high = (values.min(), values.mean(), values.max()) if values.size else (np.nan,) * 3
+        bands[band.name] = BandStatistics(band.unit, float(low), float(mean), float(high))
+    kind, clear = _decimated_clear(source, samples, (rows, columns))
+    fraction = None
+    if clear is not None and valid.any():
+        fraction = float((~clear)[valid].mean())
+    return SceneStatistics(float(valid.mean()), fraction, kind, bands)
+
+
+def _decimated(source: SceneSource, band: BandSource, rows: int, columns: int) -> NDArray[np.float32]:
+    """Sample one band over its whole extent to `[rows, columns]` physical values."""
+    with opened(band.href) as dataset:
+        raw = dataset.read(band.index, out_shape=(rows, columns))
+    out = np.empty((rows, columns), np.float32)
+    calibrate(raw, band, out, thermal_constants(source, band.name))
+    return out
+
+
+def _decimated_clear(
+    source: SceneSource, samples: Mapping[str, NDArray[np.float32]], shape: tuple[int, int]
+) -> tuple[str | None, NDArray[np.bool_] | None]:
+    """Return (kind of mask, clear) on the decimated grid; the mask is sampled strip by strip."""
+    from ecumene.scenes.cloud_rule import NEEDED, USED, bad_by_rule
+
+    masked = with_rule_mask(source)
+    if masked.mask is None:
+        return None, None
+    grid = _decimated_grid(source.geobox, shape)
+    if masked.mask.kind == "rule":
+        found = common_bands(source.sensor, source.band_names)
+        if any(name not in found for name in NEEDED):
+            return None, None
+        units = {band.name: band.unit for band in source.bands}
+        names = [n for n in (*NEEDED, *USED) if n in found and (n != "lwir11" or units[found[n]] == "K")]
+        return "rule", ~bad_by_rule({name: samples[found[name]] for name in names}, ground_sampling_m(grid))
+    clear = np.empty(shape, bool)
+    for row in range(0, shape[0], 32):
+        strip = Window(row, 0, min(32, shape[0] - row), shape[1])
+        clear[strip.slices] = clear_sky(masked, window_geobox(grid, strip))
+    return masked.mask.kind, clear
+
+
+def _decimated_grid(geobox: GeoBox, shape: tuple[int, int]) -> GeoBox:
+    """Return the grid of `shape` with the extent of `geobox`."""
+    from affine import Affine
+
+    height, width = geobox.shape
+    return GeoBox(shape, geobox.affine * Affine.scale(width / shape[1], height / shape[0]), geobox.crs)
+
+
+def series_statistics(
+    values: NDArray[np.floating], statistics: Sequence[str] = ("count", "min", "max", "mean", "std")
+) -> dict[str, NDArray[np.float32]]:
+    """Return statistics over time of a series with gaps.
+
+    Args:
+        values: `[T, ...]`, NaN where there is no observation.
+        statistics: Of `count`, `min`, `max`, `mean`, `std` (population), `median`, and percentiles
+            `p0` .. `p100` (linear interpolation).
+
+    Returns:
+        float32 arrays `[...]` by name, NaN where there is no observation at all (`count` is 0 there).
+
+    Raises:
+        ConfigurationError: If a statistic is unknown.
+    """
+    result = {}
+    finite = np.isfinite(values)
+    count = finite.sum(axis=0)
+    filled = np.where(finite, values, 0.0).astype(np.float64)
+    ordered: NDArray[np.float64] | None = None
+    mean = filled.sum(axis=0) / np.maximum(count, 1)
+    for name in statistics:
+        if name == "count":
+            outcome = count.astype(np.float64)
+        elif name in ("min", "max"):
+            bound = np.inf if name == "min" else -np.inf
+            outcome = getattr(np.where(finite, values, bound), name)(axis=0)
+        elif name == "mean":
+            outcome = mean
+        elif name == "std":
+            deviation = np.where(finite, filled - mean, 0.0)
+            outcome = np.sqrt((deviation**2).sum(axis=0) / np.maximum(count, 1))
+        elif name == "median" or re.fullmatch(r"p\d{1,3}", name):
+            share = 50.0 if name == "median" else float(name[1:])
+            if share > 100:
+                raise ConfigurationError(f"The percentile {name} is above 100; use p0 to p100.")
+            ordered = (
+                np.sort(np.where(finite, values, np.inf).astype(np.float64), axis=0) if ordered is None else ordered
+            )
+            outcome = _percentile(ordered, count, share)
+        else:
+            raise ConfigurationError(
+                f"The statistic {name!r} is unknown; use {', '.join(STATISTICS)} or percentiles such as p10."
+            )
+        result[name] = (outcome if name == "count" else np.where(count > 0, outcome, np.nan)).astype(np.float32)
+    return result
+
+
+def _percentile(ordered: NDArray[np.float64], count: NDArray[np.intp], share: float) -> NDArray[np.float64]:
+    """Return a percentile of the first `count` entries of sorted series, by linear interpolation."""
+    position = np.maximum(count - 1, 0) * share / 100
+    low = np.floor(position).astype(np.intp)
+    high = np.minimum(low + 1, np.maximum(count - 1, 0))
+    below = np.take_along_axis(ordered, low[None], axis=0)[0]
+    above = np.take_along_axis(ordered, high[None], axis=0)[0]
+    with np.errstate(invalid="ignore"):
+        percentile: NDArray[np.float64] = np.where(position > low, below + (above - below) * (position - low), below)
+    return percentile

@@ -1,0 +1,231 @@
+"""Trains a network: Lightning's loop, our own checkpoints, the best epoch's weights as arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ecumene.core.errors import LabelError
+from ecumene.core.files import ensure_writable_folder
+from ecumene.core.optional import require
+from ecumene.core.progress import Progress, silent
+from ecumene.models.contract import InputBand
+from ecumene.models.torch_execution import has_native_bfloat16
+from ecumene.networks import build_network
+from ecumene.objectives import build_objective
+from ecumene.objectives.contract import Objective
+from ecumene.samples.augmentation import Augmentation
+from ecumene.training.balance import class_weights
+from ecumene.training.batches import Batches, default_batch_size
+from ecumene.training.options import TrainingOptions
+from ecumene.training.seeding import seeded
+
+if TYPE_CHECKING:
+    from ecumene.samples.patches import PatchSet
+    from ecumene.training.bookkeeping import Bookkeeping
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained network.
+
+    Attributes:
+        state: Weights of the best epoch, by name.
+        history: One entry an epoch: losses, metrics, learning rate.
+        best_epoch: Epoch (from 0) whose weights these are.
+        seconds: Time of training, of all runs together.
+    """
+
+    state: dict[str, NDArray[Any]]
+    history: list[dict[str, float]]
+    best_epoch: int
+    seconds: float
+
+
+def fit_network(
+    network_name: str,
+    network_arguments: Mapping[str, Any],
+    objective: Objective,
+    train: PatchSet,
+    validation: PatchSet,
+    inputs: Sequence[InputBand],
+    *,
+    options: TrainingOptions | None = None,
+    folder: Path | str,
+    augmentation: Augmentation | None = None,
+    progress: Progress = silent,
+) -> FitResult:
+    """Train a network and return the weights of its best epoch.
+
+    The same seed gives the same weights on the same machine, also when the training was killed and called
+    again: order of samples, dropout and augmentation depend on seed and epoch only.
+
+    Args:
+        network_name: Name in the registry of networks.
+        network_arguments: Its arguments, with `in_channels` and `n_outputs`.
+        objective: What is learned.
+        train: Samples to learn from, physical units, NaN for nodata.
+        validation: Samples that choose the best epoch.
+        inputs: Bands with means and standard deviations, in the order of the channels.
+        options: See `TrainingOptions`.
+        folder: For checkpoint and logs; may be deleted afterwards.
+        augmentation: Applied to every training sample, called with the sample and a generator.
+        progress: Called with (epochs done, epochs, what).
+
+    Returns:
+        The best weights and the history.
+
+    Raises:
+        LabelError: If a set is empty.
+        ProductError: If `folder` cannot be written to.
+        ConfigurationError: If the training diverges or the network's arguments are wrong.
+    """
+    options = options or TrainingOptions()
+    for name, patches in (("training", train), ("validation", validation)):
+        if len(patches) == 0:
+            raise LabelError(f"The {name} set is empty; give more labels or smaller blocks.")
+    folder = ensure_writable_folder(folder)
+    logs = ensure_writable_folder(options.log_dir or folder / "logs")
+    objective = balanced_objective(objective, train, options)
+    with seeded(options.seed), _quiet():
+        from ecumene.training.bookkeeping import Bookkeeping
+
+        mark = _fingerprint(network_name, network_arguments, objective, inputs, options, (train, validation))
+        book = Bookkeeping(folder, logs, options, objective.monitor, mark, progress)
+        resumed = book.resume()
+        if not (resumed and book.finished):
+            network = build_network(network_name, pretrained=not resumed, **network_arguments)
+            _run(network, objective, train, validation, inputs, options, augmentation, book)
+    state = {name: tensor.numpy() for name, tensor in book.best_state().items()}
+    return FitResult(state, book.history, book.best_epoch, book.seconds)
+
+
+def _run(
+    network: torch.nn.Module,
+    objective: Objective,
+    train: PatchSet,
+    validation: PatchSet,
+    inputs: Sequence[InputBand],
+    options: TrainingOptions,
+    augmentation: Augmentation | None,
+    book: Bookkeeping,
+) -> None:
+    """Run the epochs that are left."""
+    from ecumene.training.learner import Learner
+
+    lightning = require("lightning")
+    size = options.batch_size or default_batch_size(train)
+    first_epoch = len(book.history)
+    learner: Any = None
+    batches = Batches(
+        train,
+        size,
+        epoch=lambda: learner.epoch,
+        seed=options.seed,
+        augmentation=augmentation if options.augment else None,
+        shuffle=True,
+    )
+    learner = Learner(
+        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        objective,
+        inputs,
+        options,
+        steps=options.epochs * len(batches),
+        first_epoch=first_epoch,
+        first_step=book.step,
+    )
+    trainer = lightning.Trainer(
+        max_epochs=options.epochs - first_epoch,
+        accelerator=options.accelerator,
+        devices=1,
+        precision=_precision(options),
+        callbacks=[book],
+        logger=_loggers(book.logs),
+        gradient_clip_val=options.gradient_clip,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1_000_000,
+    )
+    began = time.monotonic()
+    trainer.fit(learner, batches, Batches(validation, size))
+    book.seconds += time.monotonic() - began
+
+
+def balanced_objective(objective: Objective, train: PatchSet, options: TrainingOptions) -> Objective:
+    """Return the objective with class weights from the training labels, where it takes them and has none."""
+    config = objective.to_config()
+    if options.class_balance == "none" or objective.legend is None or config.get("class_weights", 0) is not None:
+        return objective
+    weights = class_weights(train.class_counts(len(objective.legend)), options.class_balance)
+    return build_objective({**config, "class_weights": weights.tolist()})
+
+
+def _precision(options: TrainingOptions) -> str:
+    if options.precision == "auto":
+        on_gpu = torch.cuda.is_available() and options.accelerator != "cpu"
+        return "bf16-mixed" if has_native_bfloat16(cuda=on_gpu) else "32-true"
+    return "32-true" if options.precision == "32" else options.precision
+
+
+def _loggers(logs: Path) -> Any:
+    """Return TensorBoard's logger where TensorBoard is installed."""
+    import importlib.util
+
+    if importlib.util.find_spec("tensorboard") is None:
+        return False
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    return [TensorBoardLogger(logs, name="tensorboard", version="")]
+
+
+def _fingerprint(
+    name: str,
+    arguments: Mapping[str, Any],
+    objective: Objective,
+    inputs: Sequence[InputBand],
+    options: TrainingOptions,
+    sets: tuple[PatchSet, PatchSet],
+) -> str:
+    """Return a digest of all that decides the weights."""
+    described = {
+        "network": [name, dict(arguments)],
+        "objective": objective.to_config(),
+        "inputs": [band.model_dump() for band in inputs],
+        "options": options.model_dump(mode="json", exclude={"resume", "max_time_s", "log_dir"}),
+        "torch": torch.__version__,
+    }
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
+    for patches in sets:
+        for array in (patches.image, patches.mask):
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what Lightning says to developers; what concerns users is raised as errors."""
+    names = ("lightning", "lightning.pytorch", "lightning.pytorch.utilities.rank_zero", "lightning.fabric")
+    levels = {name: logging.getLogger(name).level for name in names}
+    try:
+        for name in names:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

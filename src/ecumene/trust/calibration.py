@@ -1,0 +1,170 @@
+"""Everything that held-out blocks say about a model's honesty, in one frozen record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecumene.core.errors import LabelError, ModelError
+from ecumene.objectives import PixelRegression
+from ecumene.objectives.arrays import to_numpy
+from ecumene.objectives.contract import Objective
+from ecumene.objectives.prediction import LayerSpec, Prediction
+from ecumene.trust.conformal import ConformalSets
+from ecumene.trust.intervals import ConformalIntervals
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Calibration of one model.
+
+    Attributes:
+        temperature: The executed model divides its logits by it; None where the output is not a set of logits.
+        sets: Conformal sets of classes, fitted on probabilities after the temperature.
+        intervals: Conformal intervals of numbers, fitted on standard deviations after `variance_scale`.
+        variance_scale: Factor on predicted variances, which `calibrated` puts into the objective.
+        with_set_size: Also write the number of classes in each set.
+    """
+
+    temperature: float | None = None
+    sets: ConformalSets | None = None
+    intervals: ConformalIntervals | None = None
+    variance_scale: float = 1.0
+    with_set_size: bool = False
+
+    def calibrated(self, objective: Objective) -> Objective:
+        """Return the objective whose predictions carry this calibration's variance scale.
+
+        Applying it again changes nothing: the scale is set, not multiplied. Other objectives come back as they are,
+        because the temperature is applied by the executed model.
+        """
+        if isinstance(objective, PixelRegression):
+            return PixelRegression.from_config({**objective.to_config(), "variance_scale": self.variance_scale})
+        return objective
+
+    def extra_layer_specs(self, objective: Objective) -> tuple[LayerSpec, ...]:
+        """Describe the layers that `extra_layers` gives for predictions of `objective`."""
+        specs: list[LayerSpec] = []
+        if self.sets is not None:
+            names = objective.legend.names if objective.legend is not None else ()
+            listed = ", ".join(f"bit {bit}: {name}" for bit, name in enumerate(names))
+            promise = f"holds the true class with probability {self.sets.coverage:g} where calibration holds"
+            specs.append(
+                LayerSpec(
+                    name="prediction_set",
+                    dtype="uint32",
+                    nodata=0,
+                    role="set",
+                    description=f"set of classes as a bit mask that {promise} ({listed})",
+                    band_names=("classes",),
+                    statistics=False,
+                )
+            )
+            if self.with_set_size:
+                specs.append(
+                    LayerSpec(
+                        name="set_size",
+                        dtype="uint8",
+                        nodata=255,
+                        role="set",
+                        description="number of classes in prediction_set",
+                        band_names=("size",),
+                        limits=(1.0, float(self.sets.n_classes)),
+                    )
+                )
+        if self.intervals is not None:
+            value = objective.layer_specs()[0]
+            specs += [
+                LayerSpec(
+                    name=name,
+                    dtype="float32",
+                    nodata=math.nan,
+                    unit=value.unit,
+                    role="interval",
+                    description=f"{name} end of the {100 * self.intervals.coverage:g} % prediction interval",
+                    band_names=value.band_names,
+                )
+                for name in ("lower", "upper")
+            ]
+        return tuple(specs)
+
+    def extra_layers(self, prediction: Prediction) -> dict[str, NDArray[Any]]:
+        """Return the layers `[B, bands, ...]` of `extra_layer_specs`, from a prediction's own layers.
+
+        Args:
+            prediction: With the layer `probability` for sets; with `value` and `uncertainty` for intervals.
+        """
+        layers: dict[str, NDArray[Any]] = {}
+        if self.sets is not None:
+            bits = self.sets.encode(to_numpy(prediction.layers["probability"]))[:, None]
+            layers["prediction_set"] = bits
+            if self.with_set_size:
+                layers["set_size"] = np.bitwise_count(bits).astype(np.uint8)
+        if self.intervals is not None:
+            layers["lower"], layers["upper"] = self.intervals.interval(
+                to_numpy(prediction.layers["value"]), to_numpy(prediction.layers["uncertainty"])
+            )
+        return layers
+
+    def to_config(self) -> dict[str, Any]:
+        """Return a JSON-able description."""
+        return {
+            "temperature": self.temperature,
+            "sets": None if self.sets is None else self.sets.to_config(),
+            "intervals": None if self.intervals is None else self.intervals.to_config(),
+            "variance_scale": self.variance_scale,
+            "with_set_size": self.with_set_size,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Calibration:
+        """Rebuild from `to_config`.
+
+        Raises:
+            ModelError: If the description is damaged.
+        """
+        try:
+            temperature = None if config.get("temperature") is None else float(config["temperature"])
+            scale = float(config.get("variance_scale", 1.0))
+        except (TypeError, ValueError) as error:
+            raise ModelError("The model's calibration is damaged; get the model again from its source.") from error
+        if not 0.0 < scale < math.inf or (temperature is not None and not 0.0 < temperature < math.inf):
+            raise ModelError("The model's calibration is damaged; get the model again from its source.")
+        return cls(
+            temperature=temperature,
+            sets=None if config.get("sets") is None else ConformalSets.from_config(config["sets"]),
+            intervals=None if config.get("intervals") is None else ConformalIntervals.from_config(config["intervals"]),
+            variance_scale=scale,
+            with_set_size=bool(config.get("with_set_size", False)),
+        )
+
+
+def fit_variance_scale(
+    mean: NDArray[np.floating], deviation: NDArray[np.floating], target: NDArray[np.floating]
+) -> float:
+    """Return the factor on predicted variances with the best Gaussian likelihood on held-out elements.
+
+    It is the mean of (y - mean)^2 / std^2 (Laves et al. 2020, "Well-calibrated regression uncertainty in medical
+    imaging with deep learning", eq. 8): one where error bars are honest, larger where they are too short.
+
+    Args:
+        mean: Predicted means, any shape.
+        deviation: Predicted standard deviations, same shape, positive.
+        target: Same shape; NaN does not count.
+
+    Raises:
+        LabelError: If no element has a target, or no prediction differs from its target.
+    """
+    m, s, y = (np.asarray(part, dtype=np.float64).ravel() for part in (mean, deviation, target))
+    known = np.isfinite(y) & np.isfinite(m) & (s > 0.0)
+    if not known.any():
+        raise LabelError("There are no labelled pixels to fit the error bars on; label more places.")
+    scale = float(np.mean(((y[known] - m[known]) / s[known]) ** 2))
+    if scale <= 0.0:
+        raise LabelError("All calibration predictions equal their targets, which leaves no error bar to fit.")
+    return scale

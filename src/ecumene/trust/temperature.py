@@ -1,0 +1,80 @@
+"""Temperature scaling: one number that makes class probabilities honest."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecumene.core.errors import ConfigurationError, LabelError
+
+BOUNDS = (0.1, 10.0)
+"""Search interval. A network that is right on all calibration pixels would ask for the temperature 0."""
+
+
+def negative_log_likelihood_of(logits: NDArray[np.float64], target: NDArray[np.int64], temperature: float) -> float:
+    """Return the mean of -ln p(target) of softmax(logits / temperature)."""
+    scaled = logits / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    log_sum = np.log(np.exp(scaled).sum(axis=1))
+    return float(np.mean(log_sum - scaled[np.arange(len(target)), target]))
+
+
+def fit_temperature(
+    logits: NDArray[np.floating], target: NDArray[np.integer], bounds: tuple[float, float] = BOUNDS
+) -> float:
+    """Find the temperature with the best likelihood on held-out elements.
+
+    After Guo et al. 2017, "On calibration of modern neural networks", section 4.2. The negative log-likelihood is
+    convex in the inverse temperature, so that a bounded scalar search finds its optimum.
+
+    Args:
+        logits: `[N, K]`, of elements that the network has not learned from.
+        target: `[N]` class indices 0..K-1. Classes may be missing, but there must be two.
+        bounds: Search interval.
+
+    Returns:
+        The temperature by which logits are divided; larger than one where the network is overconfident.
+
+    Raises:
+        ConfigurationError: If logits are not `[N, K]`, not finite, or the same for all classes everywhere.
+        LabelError: If there are no targets, targets out of range, or fewer than two classes.
+    """
+    from scipy.optimize import minimize_scalar
+
+    values, truth = np.asarray(logits, dtype=np.float64), np.asarray(target)
+    if values.ndim != 2 or values.shape[1] < 2 or truth.shape != (len(values),):
+        raise ConfigurationError(
+            f"Temperature scaling needs logits [N, K] and targets [N], but got {values.shape} and {truth.shape}."
+        )
+    check_targets(truth, values.shape[1], "temperature scaling")
+    if len(np.unique(truth)) < 2:
+        raise LabelError(
+            "Temperature scaling needs calibration pixels of at least two classes, but there is one; "
+            "label more places or use smaller blocks."
+        )
+    if not np.isfinite(values).all():
+        raise ConfigurationError("Some logits are not finite; the training has diverged, lower its learning rate.")
+    if np.ptp(values, axis=1).max() < 1e-9:
+        raise ConfigurationError("All logits of each pixel are the same; the network has learned nothing to calibrate.")
+    truth = truth.astype(np.int64)
+    found = minimize_scalar(
+        lambda log_inverse: negative_log_likelihood_of(values, truth, math.exp(-log_inverse)),
+        bounds=(-math.log(bounds[1]), -math.log(bounds[0])),
+        method="bounded",
+        options={"xatol": 1e-6},
+    )
+    return float(math.exp(-found.x))
+
+
+def check_targets(target: NDArray[np.generic], n_classes: int, what: str) -> None:
+    """Refuse empty targets, and targets that are no class index.
+
+    Raises:
+        LabelError: With a sentence that names `what`.
+    """
+    if target.size == 0:
+        raise LabelError(f"There are no labelled pixels for {what}; label more places or use smaller blocks.")
+    if not np.issubdtype(target.dtype, np.integer) or target.min() < 0 or target.max() >= n_classes:
+        raise LabelError(f"The targets for {what} must be class indices from 0 to {n_classes - 1}.")
