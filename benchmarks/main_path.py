@@ -17,6 +17,7 @@ from typing import Any
 from common import RESULTS, data_root, data_set, spread, store
 
 from ecumene import assess_map, map_scenes, train_model
+from ecumene.indicators.accuracy import number
 from ecumene.mapping.product import Product
 
 SLOVENIA = {"sensor": "sentinel-2", "level": "L1C", "scale": 1e-4, "offset": 0.0}
@@ -45,14 +46,14 @@ def train_map_assess(
         "train_seconds": round(trained - start, 1),
         "map_seconds": round(mapped - trained, 1),
         "reference_points": assessment.sample_size,
-        "overall_accuracy": assessment.overall_accuracy,
-        "macro_f1": assessment.macro_f1,
-        "kappa": assessment.kappa,
-        "per_class_f1": assessment.f1_by_class,
-        "area_adjusted_overall_accuracy": assessment.adjusted_overall_accuracy,
-        "area_adjusted_interval": assessment.adjusted_overall_interval,
+        "overall_accuracy": assessment.measure("overall_accuracy"),
+        "macro_f1": assessment.measure("macro_f1"),
+        "kappa": assessment.measure("kappa"),
+        "per_class_f1": dict(zip(assessment.legend.names, map(number, assessment.accuracy.measures["f1"]), strict=True)),
+        "area_adjusted_overall_accuracy": assessment.adjusted.overall.to_dict(),
         "held_out_pixels": {
-            key: card.get(key) for key in ("pixels", "overall_accuracy", "macro_f1") if key in card
+            "pixels": card.get("pixels"),
+            **{key: card["overall"][key] for key in ("overall_accuracy", "macro_f1", "kappa") if card},
         },
         "calibration": card.get("calibration", {}).get("expected_calibration_error"),
         "calibration_before": card.get("calibration", {}).get("expected_calibration_error_before"),

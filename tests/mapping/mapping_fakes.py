@@ -104,7 +104,7 @@ class FakeExecutor:
 
     def run(self, image, dates=None):
         self.model.calls.append(image.shape)
-        clean = np.nan_to_num(image.astype(np.float32), nan=0.0)
+        clean = np.nan_to_num(image.astype(np.float32), nan=0.0, posinf=0.0)
         if self.model.spec.temporal:
             clean = clean.mean(axis=1)
         radius = self.model.radius

@@ -95,9 +95,14 @@ def make_trees(kind: str = "forest", dates: int = 1, regression: bool = False) -
     return Model(spec=spec, weights=fitted)
 
 
-@pytest.fixture
-def network_model() -> Callable[..., Model]:
+@pytest.fixture(scope="session")
+def network_factory() -> Callable[..., Model]:
     return make_network
+
+
+@pytest.fixture
+def network_model(network_factory: Callable[..., Model]) -> Callable[..., Model]:
+    return network_factory
 
 
 @pytest.fixture

@@ -166,7 +166,11 @@ def test_the_card_says_what_a_person_needs(network_model, tmp_path):
     model = network_model("mlp").with_training(
         accuracy={
             "overall_accuracy": 0.875,
-            "confusion_matrix": {"rows": "reference", "columns": "prediction", "counts": [[5, 1, 0], [0, 7, 0], [1, 0, 2]]},
+            "confusion_matrix": {
+                "rows": "reference",
+                "columns": "prediction",
+                "counts": [[5, 1, 0], [0, 7, 0], [1, 0, 2]],
+            },
             "classes": ["water", "forest", "built"],
             "undefined": np.float64("nan"),
         },

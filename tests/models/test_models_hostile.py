@@ -58,7 +58,9 @@ def test_one_changed_byte(saved, name):
     refused(saved, "checksum differs")
 
 
-@pytest.mark.parametrize("name", ["weights.pkl", "model.pt", "x.PTH", "y.joblib", "pytorch_model.bin", "a.ckpt", "b.npy"])
+@pytest.mark.parametrize(
+    "name", ["weights.pkl", "model.pt", "x.PTH", "y.joblib", "pytorch_model.bin", "a.ckpt", "b.npy"]
+)
 def test_files_that_can_execute(saved, name):
     (saved / name).write_bytes(pickle.dumps({"a": 1}))
     refused(saved, "can run code")
@@ -93,7 +95,8 @@ def test_an_item_without_weights(saved):
 
 
 @pytest.mark.parametrize(
-    "href", ["../weights.safetensors", "/etc/passwd", "file:///etc/passwd", "https://x.org/w", "sub/../card.md", None, 3]
+    "href",
+    ["../weights.safetensors", "/etc/passwd", "file:///etc/passwd", "https://x.org/w", "sub/../card.md", None, 3],
 )
 def test_hrefs_outside_of_the_folder(saved, href):
     edit(saved, lambda item: item["assets"]["weights"].update(href=href))
@@ -146,7 +149,12 @@ def test_weights_that_do_not_fit_the_architecture(saved, network_model):
     edit(saved, lambda item: spec_of(item)["architecture"]["arguments"].update(in_channels=5))
     refused(saved, "do not fit the model's architecture")
     network_model("mlp").save(saved)
-    edit(saved, lambda item: spec_of(item).update(architecture={"name": "unet-small", "arguments": {"in_channels": 4, "n_outputs": 3}}))
+    edit(
+        saved,
+        lambda item: spec_of(item).update(
+            architecture={"name": "unet-small", "arguments": {"in_channels": 4, "n_outputs": 3}}
+        ),
+    )
     refused(saved, "do not fit the model's architecture")
 
 

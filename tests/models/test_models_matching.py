@@ -73,4 +73,6 @@ def test_degrees_are_measured_in_metres(network_model):
     found = replace(stack(), geobox=geobox)
     network_model("mlp").match(found)
     with pytest.raises(ContractError, match="ground sampling"):
-        network_model("mlp").match(replace(found, geobox=GeoBox.from_bbox((10, 48, 11, 49), "EPSG:4326", resolution=0.01)))
+        network_model("mlp").match(
+            replace(found, geobox=GeoBox.from_bbox((10, 48, 11, 49), "EPSG:4326", resolution=0.01))
+        )

@@ -107,10 +107,10 @@ def test_rows_do_not_depend_on_their_neighbours_or_on_threads():
 def test_regression_gives_mean_and_honest_spread(tree_model, kind):
     fit = fit_forest if kind == "forest" else fit_boosting
     generator = np.random.default_rng(0)
-    x = generator.uniform(0, 1, (4000, 4)).astype(np.float32)
+    x = generator.uniform(0, 1, (3000, 4)).astype(np.float32)
     noise = np.where(x[:, 1] > 0.5, 4.0, 0.5)
-    y = 300.0 + 20 * x[:, 0] + noise * generator.standard_normal(4000)
-    fitted = fit(x, y, n_trees=60, seed=0, n_jobs=2)
+    y = 300.0 + 20 * x[:, 0] + noise * generator.standard_normal(3000)
+    fitted = fit(x, y, n_trees=40, seed=0, n_jobs=1)
     objective = PixelRegression(["t"], "K", target_mean=float(y.mean()), target_std=float(y.std()))
     template = tree_model(kind, regression=True)
     spec = template.spec.model_copy(update={"objective": objective.to_config()})
@@ -207,7 +207,9 @@ def test_hostile_booster_texts_are_refused():
 
     def changed(field, replace):
         position = next(i for i, line in enumerate(lines) if line.startswith(field + "="))
-        return "\n".join([*lines[:position], f"{field}={replace(lines[position].split('=')[1])}", *lines[position + 1 :]])
+        return "\n".join(
+            [*lines[:position], f"{field}={replace(lines[position].split('=')[1])}", *lines[position + 1 :]]
+        )
 
     def first(value):
         return lambda old: " ".join([value, *old.split()[1:]])

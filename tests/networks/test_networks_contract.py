@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -62,16 +63,23 @@ def unet_small_count(bands, outputs, width=32):
 
 def ltae_count(bands, outputs, d_model=128, heads=16, d_k=8, spectral=(32, 64), mlp=128, decoder=(64, 32)):
     def normed(widths):
-        return sum(a * b + b + 2 * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+        return sum(a * b + b + 2 * b for a, b in pairwise(widths))
 
     attention = heads * d_k + d_model * heads * d_k + heads * d_k
     head = decoder[-1] * outputs + outputs
-    return normed((bands, *spectral, d_model)) + 2 * d_model + attention + normed((d_model, mlp)) + normed((mlp, *decoder)) + head
+    return (
+        normed((bands, *spectral, d_model))
+        + 2 * d_model
+        + attention
+        + normed((d_model, mlp))
+        + normed((mlp, *decoder))
+        + head
+    )
 
 
 def mlp_count(bands, outputs, hidden=(128, 128, 64)):
     widths = (bands, *hidden)
-    return sum(a * b + 2 * b for a, b in zip(widths[:-1], widths[1:], strict=True)) + hidden[-1] * outputs + outputs
+    return sum(a * b + 2 * b for a, b in pairwise(widths)) + hidden[-1] * outputs + outputs
 
 
 CASES = [
@@ -127,6 +135,8 @@ def test_documented_parameter_counts():
 
 def test_gradient_reaches_every_weight(case):
     network = case.build().train()
+    for weight in network.parameters():  # some libraries begin with residual branches switched off
+        weight.data += 0.01 * torch.randn_like(weight)
     network(*case.inputs()).square().mean().backward()
     dead = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
     # Softmax over dates does not see a constant: the keys' bias may stay without gradient.
@@ -137,7 +147,9 @@ def test_gradient_reaches_every_weight(case):
 
 def test_deterministic(case):
     first, second = case.build(), case.build()
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
     inputs = case.inputs()
     with torch.inference_mode():
         assert torch.equal(first.eval()(*inputs), second.eval()(*inputs))
@@ -177,7 +189,7 @@ class _Both(torch.nn.Module):
 def test_exports_to_onnx_with_dynamic_batch(case, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
-    network = _Both(case.build().eval())
+    network = _Both(case.build()).eval()
     batch = torch.export.Dim("batch", min=1, max=64)
     inputs = case.inputs()
     path = tmp_path / "network.onnx"

@@ -130,4 +130,4 @@ def test_learns_when_the_season_decides():
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert float(loss) < 0.2
+    assert loss.item() < 0.2

@@ -133,7 +133,7 @@ def test_given_legend_sets_order_and_refuses_others(two, tmp_path):
     legend = Legend.from_names(["water", "rock", "forest"])
     labels = read_labels(tmp_path / "l.gpkg", "class", GRID, legend=legend)
     assert labels.pixels_per_class == (24, 0, 30)
-    with pytest.raises(LabelError, match="'forest'.*1 water"):
+    with pytest.raises(LabelError, match=r"'forest'.*1 water"):
         read_labels(tmp_path / "l.gpkg", "class", GRID, legend=Legend.from_names(["water"]))
     kept = read_labels(tmp_path / "l.gpkg", "class", GRID, ignore=("forest",))
     assert kept.legend.names == ("water",)
@@ -172,7 +172,7 @@ def test_user_errors_are_sentences(two, tmp_path):
     with pytest.raises(LabelError, match="no coordinate reference system"):
         read_labels(tmp_path / "nocrs.shp", "class", GRID)
     two.translate(1e5, 0).to_frame("geometry").assign(**{"class": "a"}).to_file(tmp_path / "far.gpkg")
-    with pytest.raises(LabelError, match="None of the 2 features of far.gpkg meets the scene"):
+    with pytest.raises(LabelError, match=r"None of the 2 features of far\.gpkg meets the scene"):
         read_labels(tmp_path / "far.gpkg", "class", GRID)
     two.assign(**{"class": [0.5, 1.0]}).to_file(tmp_path / "half.gpkg")
     with pytest.raises(LabelError, match="fractions"):
@@ -280,7 +280,7 @@ def test_raster_label_errors(tmp_path):
     write_raster(tmp_path / "w.tif", whole, place)
     data = (tmp_path / "w.tif").read_bytes()
     (tmp_path / "t.tif").write_bytes(data[: len(data) // 4])
-    with pytest.raises(LabelError, match="truncated|cannot be read"):
+    with pytest.raises(LabelError, match=r"truncated|cannot be read"):
         read_labels(tmp_path / "t.tif", None, GRID)
     (tmp_path / "v.vrt").write_text(f"<VRTDataset rasterXSize='2' rasterYSize='2'>{tmp_path}/f.tif</VRTDataset>")
     with pytest.raises(LabelError, match="GeoTIFF"):

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import yaml
+from affine import Affine
 from fixtures_opening import ORIGIN, digital_numbers, write_jp2, write_raster
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rasterio.windows import Window
 
 from ecumene.core.errors import ConfigurationError, ContractError, EcumeneError, SceneError
 from ecumene.core.files import sha256_of
@@ -454,6 +457,25 @@ def test_truncated_tiff_is_found(tmp_path, keep, options):
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(SceneError, match="truncated"):
+        describe_scene(path, **S2)
+
+
+def test_a_lost_block_is_found_though_the_last_one_is_there(tmp_path):
+    # Written from the bottom up, the first block of the image is the last of the file.
+    path, full = tmp_path / "t.tif", digital_numbers(1, 256, 64)
+    profile = {"driver": "GTiff", "width": 64, "height": 256, "count": 1, "dtype": "uint16", "crs": "EPSG:32633"}
+    profile |= {"tiled": True, "blockxsize": 64, "blockysize": 64, "transform": Affine(10, 0, 0, 0, -10, 0)}
+    with rasterio.Env(GDAL_CACHEMAX=0), rasterio.open(path, "w", **profile) as dataset:
+        dataset.descriptions = ("B02",)
+        for row in (192, 128, 64, 0):
+            dataset.write(full[0, row : row + 64], 1, window=Window(0, row, 64, 64))
+    whole = describe_scene(path, **S2)
+    assert whole.geobox.shape == (256, 64)
+    with rasterio.open(path) as dataset:
+        offsets = [int(dataset.get_tag_item(f"BLOCK_OFFSET_0_{row}", dm="TIFF", bidx=1)) for row in range(4)]
+    assert offsets[0] == max(offsets)
+    path.write_bytes(path.read_bytes()[: offsets[0] + 100])
+    with pytest.raises(SceneError, match="pixel blocks are missing"):
         describe_scene(path, **S2)
 
 

@@ -47,9 +47,7 @@ def test_native_grid_gives_physical_values_by_name(world):
     np.testing.assert_allclose(image, truth(values[[2, 0]]), atol=1e-6)
 
 
-windows = st.builds(
-    Window, st.integers(-40, 150), st.integers(-40, 190), st.integers(1, 90), st.integers(1, 90)
-)
+windows = st.builds(Window, st.integers(-40, 150), st.integers(-40, 190), st.integers(1, 90), st.integers(1, 90))
 
 
 @RELAXED
@@ -121,6 +119,20 @@ def test_grids_in_the_same_lattice_are_read_without_resampling(world):
     assert lattice_offset(source.geobox, grid(50, 60, 10.01)) is None
 
 
+def test_the_fast_bilinear_kernel_equals_the_general_one():
+    from ecumene.scenes import kernels
+
+    rng = np.random.default_rng(11)
+    values = rng.uniform(0, 1, (2, 30, 40)).astype(np.float32)
+    values[rng.random(values.shape) < 0.1] = np.nan
+    x, y = np.linspace(-2, 42, 97), np.linspace(-2, 32, 81)
+    fast, general = np.empty((2, 81, 97), np.float32), np.empty((2, 81, 97), np.float32)
+    kernels.bilinear_separable(values, x, y, fast)
+    kernels.resample(values, x[None], y[:, None].copy(), kernels.BILINEAR, 1.0, 1.0, 1.0, general)
+    np.testing.assert_array_equal(np.isnan(fast), np.isnan(general))
+    np.testing.assert_allclose(fast, general, rtol=1e-6)
+
+
 def test_gaps_neither_grow_nor_shrink_and_do_not_bleed(tmp_path):
     values = np.full((1, 40, 40), 1000, np.uint16)
     values[0, 10:20, 10:20] = 0
@@ -183,9 +195,7 @@ def test_nodata_of_every_kind(tmp_path, dtype, nodata, stored, missing):
 )
 def test_scale_and_offset_are_applied_once(tmp_path, scale, offset, dtype):
     stored = np.arange(1, 101, dtype=dtype).reshape(1, 10, 10)
-    source = scene(
-        tmp_path / f"s_{dtype}.tif", stored, grid(10, 10), ["B02"], scale=scale, offset=offset, nodata=None
-    )
+    source = scene(tmp_path / f"s_{dtype}.tif", stored, grid(10, 10), ["B02"], scale=scale, offset=offset, nodata=None)
     close_handles()
     image = read_bands(source, ["B02"], grid(10, 10))
     np.testing.assert_allclose(image, stored * scale + offset, rtol=1e-5, atol=1e-4)
@@ -227,9 +237,12 @@ def test_thermal_bands_become_kelvin(tmp_path):
 
 def test_internal_masks_are_honoured(tmp_path):
     path = tmp_path / "masked.tif"
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
-        path, "w", driver="GTiff", height=6, width=6, count=1, dtype="uint8", crs=UTM, transform=grid(6, 6).affine
-    ) as dataset:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(
+            path, "w", driver="GTiff", height=6, width=6, count=1, dtype="uint8", crs=UTM, transform=grid(6, 6).affine
+        ) as dataset,
+    ):
         dataset.write(np.full((1, 6, 6), 9, np.uint8))
         hole = np.full((6, 6), 255, np.uint8)
         hole[2, 3] = 0

@@ -138,7 +138,7 @@ def test_values_equal_those_of_odc_stac(tmp_path, version):
     path = make_item(tmp_path, "one", WHEN, raster={"scale": 1e-4, "offset": -0.1}, version=version)
     source = only(path)
     ours = read_bands(source, ["B02", "B11"], source.geobox)
-    item = pystac.Item.from_file(str(path), preserve_dict=False)
+    item = pystac.Item.from_file(str(path))
     theirs = odc_stac.load([item], bands=["blue", "swir16"], geobox=GRID, resampling="nearest")
     blue = theirs["blue"].isel(time=0).values
     np.testing.assert_allclose(ours[0], np.where(blue == 0, np.nan, blue * 1e-4 - 0.1), atol=1e-6)
@@ -216,7 +216,13 @@ def test_hrefs_outside_of_the_catalogue_are_refused(tmp_path):
     secret = make_item(tmp_path, "secret", WHEN, properties=properties).parent / "B02.tif"
     path = make_item(inside, "one", WHEN, properties=properties)
     value = json.loads(path.read_text())
-    for href in (str(secret), "../../secret/B02.tif", "http://127.0.0.1:9/B02.tif", f"/vsizip/{secret}", f"file://{secret}"):
+    for href in (
+        str(secret),
+        "../../secret/B02.tif",
+        "http://127.0.0.1:9/B02.tif",
+        f"/vsizip/{secret}",
+        f"file://{secret}",
+    ):
         value["assets"]["blue"]["href"] = href
         path.write_text(json.dumps(value))
         with pytest.raises(SceneError, match="outside of the allowed roots"):

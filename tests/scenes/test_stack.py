@@ -27,7 +27,11 @@ def series(tmp_path_factory):
     folder = tmp_path_factory.mktemp("series")
     first = scene(folder / "a.tif", image_of(1), grid(60, 80), NAMES, time="2020-06-04T05:46:39")
     second = scene(
-        folder / "b.tif", image_of(2, height=50, width=71), grid(50, 71, shift=(4, 3)), NAMES, time="2020-08-23T05:46:39"
+        folder / "b.tif",
+        image_of(2, height=50, width=71),
+        grid(50, 71, shift=(4, 3)),
+        NAMES,
+        time="2020-08-23T05:46:39",
     )
     radar = scene(
         folder / "vv.tif",
@@ -188,7 +192,9 @@ def test_resolution_is_in_metres_on_any_grid(series):
     image = stack.read(Window(0, 0, 30, 40)).image[0, 0]
     fine = align_scenes(series).read(Window(0, 0, 60, 80)).image[0, 0]
     interior = fine.reshape(30, 2, 40, 2).mean(axis=(1, 3))
-    assert np.corrcoef(image[1:-1, 1:-1].ravel(), interior[1:-1, 1:-1].ravel())[0, 1] > 0.85  # the widened triangle on white noise: 0.90
+    assert (
+        np.corrcoef(image[1:-1, 1:-1].ravel(), interior[1:-1, 1:-1].ravel())[0, 1] > 0.85
+    )  # the widened triangle on white noise: 0.90
     degrees = GeoBox((100, 100), series[0].geobox.affine.__class__(1e-4, 0, 15, 0, -1e-4, 48), "EPSG:4326")
     assert ground_sampling_m(with_resolution(degrees, 30.0)) == pytest.approx(30.0, rel=1e-3)
     with pytest.raises(SceneError, match="positive"):

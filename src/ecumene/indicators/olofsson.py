@@ -176,34 +176,31 @@ def olofsson_report(
     users = np.where(sampled, np.diag(within), np.nan)
     producers = np.divide(np.diag(proportions), columns, out=np.full(len(area), np.nan), where=columns > 0)
     weighted = np.where(sampled[:, None], weights[:, None] ** 2 * spread, 0.0)
-    overall_variance = float(np.trace(weighted))
-    area_error = covered * np.sqrt(weighted.sum(axis=0))
-
-    def proportion(value: float, error: float, largest: float = 1.0) -> Estimate:
-        low, high = max(0.0, value - z * error), min(largest, value + z * error)
-        bad = not np.isfinite(error)
-        return Estimate(value, error, z * error, np.nan if bad else low, np.nan if bad else high)
-
     return OlofssonReport(
         names,
         table.astype(np.int64),
         weights,
         area,
         proportions,
-        proportion(float(np.trace(proportions)), float(np.sqrt(overall_variance))),
-        tuple(
-            proportion(float(u), float(np.sqrt(v)) if ok else np.nan)
-            for u, v, ok in zip(users, np.diag(spread), sampled, strict=True)
-        ),
-        tuple(
-            proportion(float(p), float(np.sqrt(v)))
-            for p, v in zip(producers, _producers_variance(weighted, columns, producers), strict=True)
-        ),
-        tuple(proportion(float(covered * p), float(e), covered) for p, e in zip(columns, area_error, strict=True)),
+        _estimates(np.trace(proportions), np.sqrt(np.trace(weighted)), z)[0],
+        _estimates(users, np.sqrt(np.where(sampled, np.diag(spread), np.nan)), z),
+        _estimates(producers, np.sqrt(_producers_variance(weighted, columns, producers)), z),
+        _estimates(covered * columns, covered * np.sqrt(weighted.sum(axis=0)), z, covered),
         area_unit,
         confidence,
         warnings,
     )
+
+
+def _estimates(values: ArrayLike, errors: ArrayLike, z: float, largest: float = 1.0) -> tuple[Estimate, ...]:
+    """Pair values with standard errors; the interval is cut at 0 and at the largest possible value."""
+    out = []
+    for value, error in zip(np.atleast_1d(values).tolist(), np.atleast_1d(errors).tolist(), strict=True):
+        known = np.isfinite(error)
+        low = max(0.0, value - z * error) if known else np.nan
+        high = min(largest, value + z * error) if known else np.nan
+        out.append(Estimate(value, error, z * error, low, high))
+    return tuple(out)
 
 
 def _producers_variance(

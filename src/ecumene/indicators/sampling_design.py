@@ -79,24 +79,21 @@ def allocate(
     limit = np.full(share.shape, np.iinfo(np.int64).max) if available is None else np.asarray(available, np.int64)
     if limit.shape != share.shape:
         raise ConfigurationError("There must be one number of available pixels for each stratum.")
-    fixed = share == 0
-    points = np.zeros(share.shape, np.int64)
-    while not fixed.all():
-        rest = max(0, total - int(points.sum()))
-        wanted = rest * share / share[~fixed].sum()
-        below, above = ~fixed & (wanted < np.minimum(minimum, limit)), ~fixed & (wanted > limit)
-        if not (below | above).any():
-            free = np.flatnonzero(~fixed)
-            points[free] = np.floor(wanted[free] + 1e-9)
-            order = free[np.argsort(-(wanted[free] - points[free]), kind="stable")]
-            points[order[: rest - int(points[free].sum())]] += 1
-            break
-        # Raising rare strata takes points from the others, which may then fall below; so one kind at a time.
-        chosen = below if below.any() else above
-        points[chosen] = np.minimum(minimum, limit)[chosen] if below.any() else limit[chosen]
-        fixed |= chosen
-    capped: NDArray[np.int64] = np.minimum(points, limit)
-    return capped
+    limit = np.where(share > 0, limit, 0)
+    lowest = np.minimum(minimum, limit)
+    goal = int(np.clip(total, lowest.sum(), min(limit.sum(dtype=float), 2**62)))
+    # Points in proportion, held between the bounds of each stratum: the factor that gives the sum
+    # lies between 0 and the one at which the smallest stratum alone would take all points.
+    low, high = 0.0, float(goal) / share[share > 0].min() + 1
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if np.clip(middle * share, lowest, limit).sum() < goal else (low, middle)
+    wanted = np.clip(high * share, lowest, limit)
+    points: NDArray[np.int64] = np.floor(wanted + 1e-6).astype(np.int64)
+    order = np.argsort(-(wanted - points), kind="stable")
+    order = order[points[order] < limit[order]]
+    points[order[: goal - int(points.sum())]] += 1
+    return points
 
 
 def _shares(weights: ArrayLike) -> NDArray[np.float64]:

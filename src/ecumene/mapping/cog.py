@@ -6,6 +6,7 @@ time. The file is validated before it takes its name.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
@@ -13,6 +14,7 @@ from xml.sax.saxutils import escape, quoteattr
 from ecumene.core.errors import ProductError
 from ecumene.core.files import atomic_path, write_text
 from ecumene.legends import Legend
+from ecumene.mapping.blocks import block_layout
 from ecumene.mapping.layers import FLAG_NAMES
 from ecumene.mapping.plan import Plan, Tile
 from ecumene.mapping.tiles import TileStore
@@ -143,15 +145,17 @@ def write_cog(target: Path, plan: Plan, spec: LayerSpec, store: TileStore, legen
         "PREDICTOR": "NO" if nearest else "YES",
         "BLOCKSIZE": plan.blocksize,
         "OVERVIEW_RESAMPLING": "NEAREST" if nearest else "AVERAGE",
+        "OVERVIEW_COUNT": block_layout(plan.shape, plan.blocksize)[1],
         "BIGTIFF": "IF_SAFER",
         "NUM_THREADS": plan.threads,
         "STATISTICS": "NO",
         "LEVEL": 3 if plan.compress == "zstd" else 6,
     }
-    environment = {"GDAL_PAM_ENABLED": "NO", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_MEGABYTES}
+    environment = cache | {"GDAL_PAM_ENABLED": "NO", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
     with atomic_path(target, validate_cog) as path:
         try:
-            with rasterio.Env(GDAL_CACHEMAX=_CACHE_MEGABYTES, CPL_TMPDIR=str(store.work), **environment):
+            with rasterio.Env(CPL_TMPDIR=str(store.work), **environment):
                 rasterio.shutil.copy(str(vrt), str(path), driver="COG", **options)
         except (RasterioError, CPLE_BaseError) as error:
             raise ProductError(

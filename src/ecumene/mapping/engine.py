@@ -11,6 +11,7 @@ import contextlib
 import importlib.util
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from ecumene.core.errors import ProductError, SceneError
@@ -120,11 +121,11 @@ def _compute(
     todo = store.unfinished()
     if not todo:
         return
-    post = build_postprocessor(model, store.specs)
     reader = WindowReader(plan, stack, model.spec.temporal, mask)
     more = [model.executor(plan.backend, plan.precision, plan.threads) for _ in range(options.workers - 1)]
     tiles = todo if order is None else order(todo)
-    run_tiles(plan, reader, [first, *more], post, store, tiles, model.objective.n_outputs, progress)
+    build = partial(build_postprocessor, model, store.specs)
+    run_tiles(plan, reader, [first, *more], build, store, tiles, model.objective.n_outputs, progress)
 
 
 def _backend(options: MapOptions) -> str:

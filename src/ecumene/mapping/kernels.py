@@ -28,7 +28,7 @@ _C2, _C3, _C4, _C5, _C6 = _F(0.5), _F(1 / 6), _F(1 / 24), _F(1 / 120), _F(1 / 72
 
 _VECTOR, _BITS = "float32[::1]", "int32[::1]"
 _PLANE, _MASK, _CUBE, _STORED = "uint8[:,:]", "boolean[:,:]", "float32[:,:,:]", "uint8[:,:,:]"
-_COMMON = f"{_MASK}, uint8[::1], float32, float32, {_PLANE}, {_PLANE}, {_STORED}"
+_COMMON = f"{_MASK}, uint8[::1], float32, float32, float64[::1], {_PLANE}, {_PLANE}, {_STORED}, uint32[:,:]"
 # Signatures are fixed, so that views of any strides share one compilation.
 
 
@@ -94,6 +94,21 @@ def _store_row(shares: Any, scale: Any, needed: Any, stored: Any) -> None:
                 stored[k, x] = np.uint8(np.rint(shares[k, x] / scale))
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _sets_row(shares: Any, best: Any, limits: Any, needed: Any, sets: Any) -> None:
+    """Store as bits which classes k of one row have 1 - p_k <= limits[k]; the best one always."""
+    width = shares.shape[1]
+    bits = np.empty(width, np.uint32)
+    for x in range(width):
+        bits[x] = np.uint32(1) << np.uint32(best[x])
+    for k in range(shares.shape[0]):
+        row, limit, bit = shares[k], limits[k], np.uint32(1) << np.uint32(k)
+        for x in range(width):
+            bits[x] |= bit if 1.0 - np.float64(row[x]) <= limit else np.uint32(0)
+    for x in range(width):
+        sets[x] = bits[x] if needed[x] else np.uint32(0)
+
+
 @numba.njit(f"void({_CUBE}, {_COMMON}, {_CUBE})", nogil=True, cache=True, error_model="numpy")
 def classify_logits(
     logits: Any,
@@ -101,9 +116,11 @@ def classify_logits(
     codes: Any,
     entropy_scale: Any,
     probability_scale: Any,
+    limits: Any,
     value: Any,
     uncertainty: Any,
     stored_probability: Any,
+    sets: Any,
     probability: Any,
 ) -> None:
     """Class, normalised entropy and probabilities of class scores, stored as bytes.
@@ -114,9 +131,11 @@ def classify_logits(
         codes: uint8 `[K]`, the code of each channel.
         entropy_scale: float32, entropy in [0, 1] per stored step.
         probability_scale: float32, probability per stored step.
+        limits: float64 `[K]`, largest score 1 - p of a class in the conformal set.
         value: uint8 `[H, W]`, filled with codes (empty: not wanted).
         uncertainty: uint8 `[H, W]`, filled with rounded entropy (empty: not wanted).
         stored_probability: uint8 `[K, H, W]`, filled with rounded probabilities (empty: not wanted).
+        sets: uint32 `[H, W]`, filled with the sets as bits, 0 where not needed (empty: not wanted).
         probability: float32 `[K, H, W]`, filled with probabilities, also where not needed (empty: not wanted).
     """
     channels, height, width = logits.shape
@@ -136,7 +155,7 @@ def classify_logits(
                     value[y, x] = codes[best[x]]
         if uncertainty.size:
             _entropy_row(total, weighted, normaliser, entropy_scale, needed[y], uncertainty[y])
-        if probability.size or stored_probability.size:
+        if probability.size or stored_probability.size or sets.size:
             for k in range(channels):
                 for x in range(width):
                     scores[k, x] /= total[x]
@@ -144,6 +163,8 @@ def classify_logits(
             probability[:, y, :] = scores
         if stored_probability.size:
             _store_row(scores, probability_scale, needed[y], stored_probability[:, y, :])
+        if sets.size:
+            _sets_row(scores, best, limits, needed[y], sets[y])
 
 
 @numba.njit(f"void({_CUBE}, {_COMMON})", nogil=True, cache=True, error_model="numpy")
@@ -153,13 +174,16 @@ def classify_probabilities(
     codes: Any,
     entropy_scale: Any,
     probability_scale: Any,
+    limits: Any,
     value: Any,
     uncertainty: Any,
     stored_probability: Any,
+    sets: Any,
 ) -> None:
     """Class, normalised entropy and stored probabilities of blended probabilities; as `classify_logits`."""
     channels, height, width = probability.shape
     normaliser = _F(1.0 / math.log(channels))
+    best_row = np.zeros(width, np.int32)
     for y in range(height):
         for x in range(width):
             if not needed[y, x]:
@@ -174,8 +198,11 @@ def classify_probabilities(
                     entropy -= share * _F(math.log(share))
                 if stored_probability.size:
                     stored_probability[k, y, x] = np.uint8(np.rint(share / probability_scale))
+            best_row[x] = best
             if value.size:
                 value[y, x] = codes[best]
             if uncertainty.size:
                 entropy *= normaliser
                 uncertainty[y, x] = np.uint8(np.rint(min(max(entropy, _ZERO), _ONE) / entropy_scale))
+        if sets.size:
+            _sets_row(probability[:, y, :], best_row, limits, needed[y], sets[y])

@@ -27,7 +27,7 @@ class MapOptions(BaseModel):
     polygons: bool = Field(default=False, description="Write polygons (GeoParquet) of a categorical value.")
     minimum_mapping_unit_m2: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     compress: Literal["zstd", "deflate"] = "zstd"
-    blocksize: int = Field(default=512, ge=128, le=4096, multiple_of=16)
+    blocksize: Literal[128, 256, 512, 1024, 2048] = 512
     quicklook: bool = True
     overwrite: bool = Field(default=False, description="Replace a product that another plan has made.")
 

@@ -75,6 +75,7 @@ class Channel(Generic[T]):
                 self._queue.put(item)  # for the other consumers
                 return
             yield item
+            del item  # not kept alive while waiting for the next
 
 
 class Pipeline:

@@ -20,6 +20,7 @@ from ecumene import __version__
 from ecumene.core.errors import ConfigurationError, ProductError
 from ecumene.core.files import write_text
 from ecumene.core.window import Window
+from ecumene.mapping.blocks import block_layout
 from ecumene.mapping.checksums import InputRecord, input_records, model_checksum
 from ecumene.mapping.contract import MapModel
 from ecumene.mapping.options import MapOptions
@@ -28,9 +29,18 @@ from ecumene.models.contract import ModelSpec
 from ecumene.scenes.contract import Stack
 
 PLAN_VERSION = 1
+Coefficients = tuple[float, float, float, float, float, float]
+"""Affine coefficients a..f: x = a col + b row + c, y = d col + e row + f."""
+
 _MINIMUM_OVERLAP = 16
 _BATCH_PIXELS = 1 << 18  # of one execution: enough work a call, little memory
 _INPUT_BYTES = 48 << 20  # of one execution
+
+
+def window_transform(transform: Coefficients, window: Window) -> Coefficients:
+    """Return the affine coefficients of a window of a grid."""
+    a, b, c, d, e, f = transform
+    return (a, b, c + a * window.col + b * window.row, d, e, f + d * window.col + e * window.row)
 
 
 @dataclass(frozen=True, order=True)
@@ -59,7 +69,7 @@ class Plan(BaseModel):
     version: int = PLAN_VERSION
     software: str = __version__
     crs: str
-    transform: tuple[float, float, float, float, float, float]
+    transform: Coefficients
     shape: tuple[int, int]
     window: tuple[int, int]
     overlap: int
@@ -173,7 +183,7 @@ def choose_window(
         for length, edge in zip(shape, size, strict=True):
             Axis(length, edge, overlap, spec.stride)
         return size, overlap
-    target = min(1024, max(256, 32 * overlap))
+    target = min(1024, max(256, 40 * overlap))
     if per_pixel:
         target = 128 if spec.temporal else 512
     pixel_bytes = 4 * len(spec.inputs) * frames
@@ -241,7 +251,7 @@ def make_plan(
         polygons=options.polygons,
         minimum_mapping_unit_m2=options.minimum_mapping_unit_m2,
         compress=options.compress,
-        blocksize=options.blocksize,
+        blocksize=block_layout(shape, options.blocksize)[0],
         model=model.spec.name,
         model_checksum=model_checksum(model),
         inputs=input_records(stack.sources),

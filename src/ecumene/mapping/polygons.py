@@ -22,9 +22,9 @@ def pixel_area_m2(geobox: GeoBox) -> float:
     """Return the ellipsoidal area of the grid's central pixel in square metres."""
     from pyproj import Geod, Transformer
 
-    affine = geobox.affine
-    row, col = geobox.shape[0] // 2, geobox.shape[1] // 2
-    corners = [affine * (col + dx, row + dy) for dx, dy in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    m = geobox.affine
+    places = [(geobox.shape[1] // 2 + dx, geobox.shape[0] // 2 + dy) for dx, dy in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    corners = [(m.a * col + m.b * row + m.c, m.d * col + m.e * row + m.f) for col, row in places]
     if geobox.crs is None:
         raise ValueError("a grid without a coordinate system has no area")
     transformer = Transformer.from_crs(geobox.crs.to_wkt(), "EPSG:4326", always_xy=True)

@@ -19,12 +19,17 @@ from ecumene.mapping.contract import MapCalibration, MapModel
 from ecumene.mapping.layers import outlier_threshold
 from ecumene.objectives.contract import Objective
 from ecumene.objectives.prediction import LayerSpec, Prediction
+from ecumene.trust.calibration import Calibration
 
 Layers = Mapping[str, NDArray[Any]]
 """Stored layers by name, views `[bands, H, W]` that are filled in place."""
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+
+
+SET_LAYER = "prediction_set"
+_TIE = 1e-7  # a float32 probability that ties with the threshold is inside, as `ConformalSets.sets` has it
 
 
 class Postprocessor(ABC):
@@ -124,7 +129,10 @@ class ClassPostprocessor(GenericPostprocessor):
         scales = {spec.name: np.float32(spec.scale) for spec in specs}
         self._entropy_scale = scales.get("uncertainty", np.float32(1))
         self._probability_scale = scales.get("probability", np.float32(1))
+        self._limits = _set_limits(calibration, len(legend))
         self._slow = {spec.name for spec in specs} - self._FAST - {"valid", "outlier"}
+        if self._limits is not None:
+            self._slow -= {SET_LAYER}
 
     @staticmethod
     def applies(objective: Objective, specs: tuple[LayerSpec, ...]) -> bool:
@@ -133,15 +141,24 @@ class ClassPostprocessor(GenericPostprocessor):
         if legend is None or not 2 <= len(legend) == objective.n_outputs == objective.n_moments:
             return False
         fast = [spec for spec in specs if spec.name in ClassPostprocessor._FAST]
-        plain = all(spec.dtype == "uint8" and spec.offset == 0 and spec.nodata == 255 for spec in fast)
+        sets = [spec for spec in specs if spec.name == SET_LAYER]
+        plain = all(spec.dtype == "uint32" and spec.nodata == 0 and spec.count == 1 for spec in sets)
+        plain &= all(spec.dtype == "uint8" and spec.offset == 0 and spec.nodata == 255 for spec in fast)
         bands = {"value": 1, "uncertainty": 1, "probability": len(legend)}
         return plain and all(spec.count == bands[spec.name] for spec in fast)
 
-    def _targets(self, layers: Layers) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    def _arguments(self, needed: Mask, layers: Layers) -> tuple[Any, ...]:
+        """Return what both kernels take after the scores, up to the sets."""
         flat, deep = np.empty((0, 0), np.uint8), np.empty((0, 0, 0), np.uint8)
         value = layers["value"][0] if "value" in layers else flat
         uncertainty = layers["uncertainty"][0] if "uncertainty" in layers else flat
-        return value, uncertainty, layers.get("probability", deep)
+        probability = layers.get("probability", deep)
+        if self._limits is None or SET_LAYER not in layers:
+            limits, sets = np.empty(0), np.empty((0, 0), np.uint32)
+        else:
+            limits, sets = self._limits, layers[SET_LAYER][0]
+        scales = (self._entropy_scale, self._probability_scale)
+        return (needed, self._codes, *scales, limits, value, uncertainty, probability, sets)
 
     def moments(self, output: Float) -> Float:
         """See `Postprocessor.moments`."""
@@ -150,11 +167,10 @@ class ClassPostprocessor(GenericPostprocessor):
         return probability
 
     def _from_logits(self, output: Float, needed: Mask, layers: Layers, probability: Float) -> None:
-        from ecumene.mapping.kernels import classify_logits
+        from ecumene.mapping import kernels
 
-        value, uncertainty, stored = self._targets(layers)
-        scales = (self._entropy_scale, self._probability_scale)
-        classify_logits(output, needed, self._codes, *scales, value, uncertainty, stored, probability)
+        classify_logits: Any = kernels.classify_logits  # numba's own types know only fixed argument lists
+        classify_logits(output, *self._arguments(needed, layers), probability)
 
     def core(self, output: Float, score: Float, needed: Mask, layers: Layers) -> None:
         """See `Postprocessor.core`."""
@@ -169,11 +185,18 @@ class ClassPostprocessor(GenericPostprocessor):
         from ecumene.mapping.kernels import classify_probabilities
 
         self._flags(score, needed, layers)
-        value, uncertainty, stored = self._targets(layers)
-        scales = (self._entropy_scale, self._probability_scale)
-        classify_probabilities(moments, needed, self._codes, *scales, value, uncertainty, stored)
+        classify_probabilities(moments, *self._arguments(needed, layers))
         if self._slow:
             self.fill(self.objective.from_moments(moments[None]), self._slow, needed, layers)
+
+
+def _set_limits(calibration: MapCalibration | None, classes: int) -> NDArray[np.float64] | None:
+    """Return the largest score 1 - p of each class in a conformal set, where the sets are of that kind."""
+    sets = calibration.sets if isinstance(calibration, Calibration) else None
+    if sets is None or sets.method != "lac" or sets.n_classes != classes or classes > 32:
+        return None
+    limits = np.broadcast_to(np.asarray(sets.thresholds, dtype=np.float64), (classes,))
+    return np.ascontiguousarray(limits + _TIE)
 
 
 def empty_layers(specs: tuple[LayerSpec, ...], shape: tuple[int, int]) -> dict[str, NDArray[Any]]:
@@ -196,7 +219,7 @@ def _agree(first: Postprocessor, second: Postprocessor, channels: int) -> bool:
         results.append(layers)
     for spec in first.specs:
         one, other = (result[spec.name].astype(np.float64) for result in results)
-        if np.abs(one - other).max() > (0 if spec.categorical else 1):
+        if np.abs(one - other).max() > (0 if spec.categorical or spec.role == "set" else 1):
             return False
     return bool(np.allclose(first.moments(output), second.moments(output), atol=2e-6))
 

@@ -25,20 +25,15 @@ def read_reduced(path: Path, edge: int = _EDGE) -> NDArray[Any]:
     with rasterio.open(path) as source:
         factor = max(1.0, max(source.shape) / edge)
         shape = (max(1, round(source.height / factor)), max(1, round(source.width / factor)))
-        return (
-            np.asarray(source.read(1, out_shape=shape, resampling=Resampling.nearest, masked=True)).astype(np.float64)
-            if source.nodata is None
-            else source.read(1, out_shape=shape, resampling=Resampling.nearest, masked=True)
-            .astype(np.float64)
-            .filled(np.nan)
-        )
+        stored = source.read(1, out_shape=shape, resampling=Resampling.nearest, masked=True)
+        return np.asarray(stored.astype(np.float64).filled(np.nan))
 
 
 def _paint_classes(axes: Any, codes: NDArray[Any], table: list[tuple[int, str, str]]) -> None:
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
 
-    picture = np.ones((*codes.shape, 3))
+    picture = np.full((*codes.shape, 3), 0.85)  # nodata
     for code, _, colour in table:
         picture[codes == code] = to_rgb(colour)
     axes.imshow(picture, interpolation="nearest")

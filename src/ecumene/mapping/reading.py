@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ContractError
 from ecumene.core.window import Window
-from ecumene.mapping.plan import Plan, Tile
+from ecumene.mapping.plan import Coefficients, Plan, Tile, window_transform
 from ecumene.scenes.contract import Stack
 
 
@@ -106,7 +106,7 @@ class WindowReader:
 class ClipMask:
     """Says which pixels lie inside the polygons of a clip (pixel centres), window by window."""
 
-    def __init__(self, plan_shape: tuple[int, int], transform: tuple[float, ...], geometries: list[dict]) -> None:
+    def __init__(self, plan_shape: tuple[int, int], transform: Coefficients, geometries: list[dict]) -> None:
         """Keep polygons in the grid's CRS as GeoJSON-like mappings, and the grid's affine coefficients a..f."""
         self.shape, self.geometries = plan_shape, geometries
         self._transform = transform
@@ -116,6 +116,6 @@ class ClipMask:
         from affine import Affine
         from rasterio.features import geometry_mask
 
-        moved = Affine(*self._transform) * Affine.translation(window.col, window.row)
+        moved = Affine(*window_transform(self._transform, window))
         shape = (window.height, window.width)
         return np.asarray(geometry_mask(self.geometries, out_shape=shape, transform=moved, invert=True))

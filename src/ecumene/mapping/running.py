@@ -9,7 +9,7 @@ Memory is that of a few batches and of the tiles in the making, never that of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,14 @@ from ecumene.mapping.tiles import TileStore, encode_tile
 from ecumene.models.contract import Executor
 from ecumene.objectives.prediction import LayerSpec
 
-_QUEUE = 2  # batches that wait between stages
+_QUEUE = 1  # batches that wait between stages, beside the one in each stage's hands
 
 
 @dataclass(frozen=True)
 class _Executed:
-    batch: ReadBatch
+    tile: Tile
+    windows: tuple[tuple[int, int], ...]
+    needed: tuple[NDArray[np.bool_], ...]
     output: NDArray[np.float32] | None
     score: NDArray[np.float32] | None
 
@@ -45,7 +47,7 @@ def execute(executor: Executor, batch: ReadBatch, n_outputs: int) -> _Executed:
         ModelError: If shapes are not what the model's objective says, or the output is not finite.
     """
     if batch.image is None:
-        return _Executed(batch, None, None)
+        return _Executed(batch.tile, batch.windows, batch.needed, None, None)
     output, score = executor.run(batch.image, batch.dates)
     size = batch.image.shape[0]
     height, width = batch.image.shape[-2:]
@@ -57,7 +59,8 @@ def execute(executor: Executor, batch: ReadBatch, n_outputs: int) -> _Executed:
     output = np.require(output, np.float32, ["W"])
     if not np.isfinite(output.sum()):
         raise ModelError("The model gave numbers that are not finite; check its training or use --precision fp32.")
-    return _Executed(batch, output, np.require(score, np.float32, ["W"]))
+    score = np.require(score, np.float32, ["W"])
+    return _Executed(batch.tile, batch.windows, batch.needed, output, score)
 
 
 class Assembler:
@@ -73,14 +76,14 @@ class Assembler:
 
     def add(self, executed: _Executed) -> list[TileAssembly]:
         """Take a batch; return the tiles that it finished."""
-        batch = executed.batch
-        place = (batch.tile.row, batch.tile.col)
+        tile = executed.tile
+        place = (tile.row, tile.col)
         if place not in self._open:
-            self._open[place] = TileAssembly(self.plan, batch.tile, self.post)
-            self._missing[place] = len(self.plan.batches(batch.tile))
+            self._open[place] = TileAssembly(self.plan, tile, self.post)
+            self._missing[place] = len(self.plan.batches(tile))
         assembly = self._open[place]
-        for k, (i, j) in enumerate(batch.windows):
-            needed = batch.needed[k]
+        for k, (i, j) in enumerate(executed.windows):
+            needed = executed.needed[k]
             used = executed.output is not None and bool(needed.any())
             output = executed.output[k] if used and executed.output is not None else None
             score = executed.score[k] if used and executed.score is not None else None
@@ -150,7 +153,7 @@ def run_tiles(
     plan: Plan,
     reader: WindowReader,
     executors: Sequence[Executor],
-    post: Postprocessor,
+    build_post: Callable[[], Postprocessor],
     store: TileStore,
     todo: list[Tile],
     n_outputs: int,
@@ -162,7 +165,8 @@ def run_tiles(
         plan: The plan.
         reader: Reads batches.
         executors: One a worker.
-        post: Fills layers.
+        build_post: Makes what fills layers; called while the first window is executed, because compiling
+            or loading kernels takes a second.
         store: Where tiles go.
         todo: Tiles in the order in which to compute them; the rasters do not depend on it.
         n_outputs: Channels of the raw output.
@@ -186,17 +190,19 @@ def run_tiles(
     def execute_all(executor: Executor) -> None:
         for batch in read:
             executed.put(execute(executor, batch, n_outputs))
+            del batch  # not kept alive while waiting for the next
 
     def assemble_all() -> None:
-        assembler = Assembler(plan, post, store)
+        assembler = Assembler(plan, build_post(), store)
         for result in executed:
             for assembly in assembler.add(result):
                 assembled.put(assembly)
+            del result
 
     def write_all() -> None:
         nonlocal finished
         for assembly in assembled:
-            store.finish(assembly.tile, tile_files(assembly, post.specs, plan))
+            store.finish(assembly.tile, tile_files(assembly, store.specs, plan))
             finished += 1
             progress(finished, total, "tiles")
 

@@ -8,7 +8,6 @@ reads the records, checks the files, and computes the rest.
 from __future__ import annotations
 
 import hashlib
-import io
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ecumene.core.errors import ProductError
 from ecumene.core.files import atomic_path, remove_leftovers, sha256_of, write_text
-from ecumene.mapping.plan import Plan, Tile
+from ecumene.mapping.plan import Plan, Tile, window_transform
 from ecumene.mapping.statistics import BandStatistics
 from ecumene.objectives.prediction import LayerSpec
 
@@ -168,7 +167,7 @@ def encode_tile(stored: NDArray[Any], spec: LayerSpec, plan: Plan, tile: Tile) -
     from affine import Affine
     from rasterio.io import MemoryFile
 
-    transform = Affine(*plan.transform) * Affine.translation(tile.window.col, tile.window.row)
+    transform = Affine(*window_transform(plan.transform, tile.window))
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "dtype": spec.dtype,
@@ -183,9 +182,7 @@ def encode_tile(stored: NDArray[Any], spec: LayerSpec, plan: Plan, tile: Tile) -
         profile["nodata"] = spec.nodata
     if min(stored.shape[1:]) >= 256:
         profile |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
-    buffer = io.BytesIO()
     with MemoryFile() as memory:
         with memory.open(**profile) as target:
             target.write(stored)
-        buffer.write(memory.getbuffer())
-    return buffer.getvalue()
+        return bytes(memory.getbuffer())

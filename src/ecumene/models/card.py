@@ -130,7 +130,9 @@ def _tree(value: Mapping[str, Any], depth: int = 0) -> str:
             isinstance(entry, list) and entry and all(isinstance(part, Mapping) for part in entry) and len(entry) <= 64
         ):
             lines.append(f"{indent}- {_inline(key)}:")
-            lines += [f"{indent}  - " + ", ".join(f"{_inline(k)}: {_scalar(v)}" for k, v in part.items()) for part in entry]
+            lines += [
+                f"{indent}  - " + ", ".join(f"{_inline(k)}: {_scalar(v)}" for k, v in part.items()) for part in entry
+            ]
         else:
             lines.append(f"{indent}- {_inline(key)}: {_scalar(entry)}")
     return "\n".join(lines) + ("\n" if lines else "")

@@ -72,6 +72,17 @@ def check_onnx(data: bytes) -> None:
             )
 
 
+def _runtime_errors(runtime: Any) -> tuple[type[Exception], ...]:
+    """Return what ONNX Runtime raises: one class for each of its status codes, without a common base of its own."""
+    state = runtime.capi.onnxruntime_pybind11_state
+    own = [kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (*own, RuntimeError, ValueError)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
+
+
 class OnnxExecutor:
     """See `models.contract.Executor`.
 
@@ -94,12 +105,11 @@ class OnnxExecutor:
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
+        self._errors = _runtime_errors(runtime)
         try:
             self._session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except runtime.capi.onnxruntime_pybind11_state.OnnxRuntimeException as error:
-            raise ModelError(f"model.onnx cannot be executed ({str(error)[:120]}); export the model again.") from error
-        except (RuntimeError, ValueError) as error:
-            raise ModelError(f"model.onnx cannot be executed ({str(error)[:120]}); export the model again.") from error
+        except self._errors as error:
+            raise ModelError(f"model.onnx cannot be executed ({_short(error)}); export the model again.") from error
         self.temporal = spec.temporal
         names = [entry.name for entry in self._session.get_inputs()]
         wanted = ["image", "dates"] if spec.temporal else ["image"]
@@ -115,5 +125,8 @@ class OnnxExecutor:
             if dates is None:
                 raise ValueError("a series model needs dates")
             feeds["dates"] = np.ascontiguousarray(dates, np.float32)
-        output, score = self._session.run(["output", "outlier_score"], feeds)
+        try:
+            output, score = self._session.run(["output", "outlier_score"], feeds)
+        except self._errors as error:
+            raise ModelError(f"model.onnx failed on this input ({_short(error)}); export the model again.") from error
         return output, score

@@ -88,7 +88,7 @@ def select_labels(target: Tensor, valid: Tensor) -> Tensor:
     return valid.unsqueeze(1).expand_as(target) & (target != IGNORE)
 
 
-def gaussian_loss(mean: Tensor, log_variance: Tensor, target: Tensor, usable: Tensor, beta: float) -> Tensor:
+def gaussian_loss(mean: Tensor, log_variance: Tensor, target: Tensor, beta: float) -> Tensor:
     """Return the mean (beta-)negative log-likelihood of a Gaussian, without the constant ln(2 pi)/2.
 
     l = (s + (y - m)^2 exp(-s)) / 2 with s the log-variance (Kendall and Gal 2017, eq. 8); each element is weighted
@@ -96,14 +96,12 @@ def gaussian_loss(mean: Tensor, log_variance: Tensor, target: Tensor, usable: Te
     eq. 5), beta = 0 being the plain likelihood and 1 giving gradients of the mean like squared error.
 
     Args:
-        mean: Standardised mean.
+        mean: Standardised mean, `[N]`, usable elements only.
         log_variance: Log-variance, bounded already.
         target: Standardised target.
-        usable: bool, same shape.
         beta: In [0, 1].
     """
-    m, s, y = mean[usable].float(), log_variance[usable].float(), target[usable].float()
-    loss = 0.5 * (s + (y - m).square() * torch.exp(-s))
+    loss = 0.5 * (log_variance + (target - mean).square() * torch.exp(-log_variance))
     if beta > 0.0:
-        loss = loss * torch.exp(s.detach() * beta)
+        loss = loss * torch.exp(log_variance.detach() * beta)
     return loss.mean()

@@ -83,33 +83,28 @@ class PixelRegression(Objective):
         """Mean, squared mean and variance of each target."""
         return 3 * len(self.targets)
 
-    def _split(self, output: Any) -> tuple[Any, Any]:
-        """Return (standardised mean, bounded log-variance), each `[B, D, ...]`."""
-        number = len(self.targets)
-        mean, raw = output[:, :number], output[:, number:]
-        low, high = LOG_VARIANCE_LIMITS
-        upper = high - arrays.softplus(high - raw)
-        return mean, low + arrays.softplus(upper - low)
+    def _select(self, output: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return (mean, log-variance, target) in standardised units and the scale, of usable elements, each `[N]`.
 
-    def _prepare(self, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (target `[B, D, H, W]`, usable elements)."""
+        Selecting comes first: a gradient through elements that do not count would be NaN where they are.
+        """
         from ecumene.objectives.losses import spatial_valid
 
+        number = len(self.targets)
         spread = target.unsqueeze(1) if target.ndim == 3 else target
         usable = spatial_valid(valid, 3).unsqueeze(1).expand_as(spread) & spread.isfinite()
-        return spread, usable
+        mean, raw = output[:, :number][usable].float(), output[:, number:][usable].float()
+        shape = spread.float()
+        center = arrays.per_channel(self.target_mean, shape).expand_as(spread)[usable]
+        scale = arrays.per_channel(self.target_std, shape).expand_as(spread)[usable]
+        return mean, _bounded(raw), (shape[usable] - center) / scale, scale
 
     def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Return the (beta-)negative log-likelihood over valid pixels with a target; see `losses.gaussian_loss`."""
         from ecumene.objectives.losses import gaussian_loss, nothing
 
-        spread, usable = self._prepare(target, valid)
-        if not bool(usable.any()):
-            return nothing(output)
-        mean, log_variance = self._split(output.float())
-        center = arrays.per_channel(self.target_mean, mean)
-        scale = arrays.per_channel(self.target_std, mean)
-        return gaussian_loss(mean, log_variance, (spread - center) / scale, usable, self.beta)
+        mean, log_variance, truth, _ = self._select(output, target, valid)
+        return gaussian_loss(mean, log_variance, truth, self.beta) if truth.numel() else nothing(output)
 
     def metrics(self) -> Any:
         """Return `rmse` and `mae` (in the targets' unit) and `nll` (of the standardised target, in nat)."""
@@ -121,24 +116,21 @@ class PixelRegression(Objective):
                 "rmse": library.MeanSquaredError(squared=False),
                 "mae": library.MeanAbsoluteError(),
                 "nll": library.MeanMetric(),
-            }
+            },
+            compute_groups=False,
         )
 
     def update_metrics(self, metrics: Any, output: Tensor, target: Tensor, valid: Tensor) -> None:
         """Feed the valid pixels with a target of one batch."""
         from ecumene.objectives.losses import gaussian_loss
 
-        spread, usable = self._prepare(target, valid)
-        if not bool(usable.any()):
+        mean, log_variance, truth, scale = self._select(output, target, valid)
+        if truth.numel() == 0:
             return
-        mean, log_variance = self._split(output.float())
-        center = arrays.per_channel(self.target_mean, mean)
-        scale = arrays.per_channel(self.target_std, mean)
-        physical = (mean * scale + center)[usable].contiguous()
-        truth = spread.float()[usable].contiguous()
-        metrics["rmse"].update(physical, truth)
-        metrics["mae"].update(physical, truth)
-        likelihood = gaussian_loss(mean, log_variance, (spread - center) / scale, usable, beta=0.0)
+        # The targets' means cancel in differences.
+        metrics["rmse"].update(mean * scale, truth * scale)
+        metrics["mae"].update(mean * scale, truth * scale)
+        likelihood = gaussian_loss(mean, log_variance, truth, beta=0.0)
         metrics["nll"].update(likelihood + 0.5 * math.log(2.0 * math.pi), weight=float(truth.numel()))
 
     @property
@@ -148,7 +140,8 @@ class PixelRegression(Objective):
 
     def moments(self, output: Any) -> Any:
         """Turn raw output `[B, 2D, ...]` into standardised (means, squared means, variances) `[B, 3D, ...]`."""
-        mean, log_variance = self._split(arrays.as_float(output))
+        values, number = arrays.as_float(output), len(self.targets)
+        mean, log_variance = values[:, :number], _bounded(values[:, number:])
         return arrays.concatenate((mean, mean * mean, arrays.namespace(mean).exp(log_variance)))
 
     def from_moments(self, moments: Any) -> Prediction:
@@ -197,3 +190,10 @@ class PixelRegression(Objective):
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `to_config`."""
         return cls(**{key: value for key, value in config.items() if key != "name"})
+
+
+def _bounded(raw: Any) -> Any:
+    """Limit raw log-variances smoothly to `LOG_VARIANCE_LIMITS`."""
+    low, high = LOG_VARIANCE_LIMITS
+    upper = high - arrays.softplus(high - raw)
+    return low + arrays.softplus(upper - low)

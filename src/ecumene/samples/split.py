@@ -348,11 +348,11 @@ def choose_block_size(labels: LabelRaster, buffer_m: float = 0.0, wanted: int = 
     sizes = [max(size, smallest)]
     while sizes[-1] / 2 >= smallest:
         sizes.append(sizes[-1] / 2)
-    labelled = labels.classes >= 0
+    places = np.nonzero(labels.classes >= 0)
     scores = []
     for candidate in sizes:
-        blocks = _block_ids(labels, candidate)[labelled].astype(np.int64)
-        pairs = np.unique(blocks * len(labels.legend) + labels.classes[labelled])
+        blocks = _blocks_at(labels, candidate, *places).astype(np.int64)
+        pairs = np.unique(blocks * len(labels.legend) + labels.classes[places])
         spread = np.bincount(pairs % len(labels.legend), minlength=len(labels.legend))
         scores.append(int(np.minimum(spread, wanted).sum()))
     enough = [score >= 0.9 * max(scores) for score in scores]
@@ -360,13 +360,21 @@ def choose_block_size(labels: LabelRaster, buffer_m: float = 0.0, wanted: int = 
 
 
 def _block_ids(labels: LabelRaster, size_m: float) -> NDArray[np.int32]:
+    ids = np.full(labels.classes.shape, -1, np.int32)
+    places = np.nonzero(labels.classes >= 0)
+    ids[places] = _blocks_at(labels, size_m, *places)
+    return ids
+
+
+def _blocks_at(
+    labels: LabelRaster, size_m: float, rows: NDArray[np.integer], cols: NDArray[np.integer]
+) -> NDArray[np.int32]:
+    """Return the block of pixels given by row and column of the labels' window."""
     height, width = pixel_size_m(labels.geobox)
-    rows, cols = max(1, round(size_m / height)), max(1, round(size_m / width))
-    window = labels.window
-    per_row = int(labels.geobox.width) // cols + 1
-    down = (np.arange(window.row, window.row_stop) // rows).astype(np.int32)
-    across = (np.arange(window.col, window.col_stop) // cols).astype(np.int32)
-    return np.where(labels.classes >= 0, down[:, None] * np.int32(per_row) + across[None, :], np.int32(-1))
+    down, across = max(1, round(size_m / height)), max(1, round(size_m / width))
+    per_row = int(labels.geobox.width) // across + 1
+    blocks = (rows + labels.window.row) // down * per_row + (cols + labels.window.col) // across
+    return blocks.astype(np.int32)
 
 
 def _count(

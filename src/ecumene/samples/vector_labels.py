@@ -18,7 +18,10 @@ from ecumene.samples.class_values import drop_ignored, legend_of, match_values, 
 from ecumene.samples.contract import IGNORE
 from ecumene.samples.grids import grid_window
 from ecumene.samples.labels import LabelRaster, crop
+from ecumene.samples.raster_labels import tiles
 from ecumene.samples.vectors import read_features
+
+_TILE = 1024
 
 
 def read_vector_labels(
@@ -90,23 +93,27 @@ def burn_features(
     Returns:
         The labels of `window`; pixels with more than one class are unlabelled.
     """
-    shape = (window.height, window.width)
-    affine = geobox.affine * geobox.affine.translation(window.col, window.row)
-    found = np.full(shape, IGNORE, np.int16)
-    owner = np.full(shape, -1, np.int32)
-    conflict = np.zeros(shape, bool)
+    from shapely import STRtree, box
+
+    found = np.full((window.height, window.width), IGNORE, np.int16)
+    owner = np.full(found.shape, -1, np.int32)
+    conflicts = 0
     touched: set[int] = set()
-    for index in np.unique(classes):
-        rows = np.flatnonzero(classes == index)[::-1]  # rasterize lets the last one win
-        shapes = [(geometries[row], int(ids[row])) for row in rows]
-        burned = _rasterize(shapes, shape, affine, all_touched)
-        here = burned >= 0
-        touched.update(int(item) for item in np.unique(burned[here]))
-        conflict |= here & (found >= 0)
-        found[here] = index
-        owner[here] = burned[here]
-    found[conflict] = IGNORE
-    owner[conflict] = -1
+    tree = STRtree(list(geometries))
+    for tile in tiles(window, _TILE):
+        affine = geobox.affine * geobox.affine.translation(tile.col, tile.row)
+        corners = [affine * corner for corner in ((0, 0), (tile.width, tile.height), (0, tile.height), (tile.width, 0))]
+        x, y = zip(*corners, strict=True)
+        # A pixel of margin, because what touches a border may burn the pixel on either side.
+        margin = max(abs(affine.a) + abs(affine.b), abs(affine.d) + abs(affine.e))
+        near = np.sort(tree.query(box(min(x) - margin, min(y) - margin, max(x) + margin, max(y) + margin)))
+        if near.size == 0:
+            continue
+        place = tile.shift(-window.row, -window.col).slices
+        shapes = [(geometries[row], int(ids[row]), int(classes[row])) for row in near]
+        lost, burned = _burn_tile(shapes, found[place], owner[place], affine, all_touched)
+        conflicts += lost
+        touched |= burned
     class_of = dict(zip((int(item) for item in ids), (int(item) for item in classes), strict=True))
     present = np.zeros(len(legend), np.int64)
     np.add.at(present, [class_of[int(item)] for item in np.unique(owner[owner >= 0])], 1)
@@ -117,20 +124,37 @@ def burn_features(
         legend,
         geobox,
         tuple(int(n) for n in present),
-        int(conflict.sum()),
+        conflicts,
         without_pixels=len(geometries) - len(touched),
     )
 
 
-def _rasterize(
-    shapes: list[tuple[Any, int]], shape: tuple[int, int], affine: Any, all_touched: bool
-) -> NDArray[np.int32]:
+def _burn_tile(
+    shapes: Sequence[tuple[Any, int, int]],
+    found: NDArray[np.int16],
+    owner: NDArray[np.int32],
+    affine: Any,
+    all_touched: bool,
+) -> tuple[int, set[int]]:
+    """Burn (geometry, id, class) into views of a tile; return its conflicts and the ids that burned a pixel."""
     from rasterio.features import rasterize
 
-    out: NDArray[np.int32] = rasterize(
-        shapes, out_shape=shape, transform=affine, fill=-1, all_touched=all_touched, dtype="int32"
-    )
-    return out
+    conflict = np.zeros(found.shape, bool)
+    touched: set[int] = set()
+    for index in sorted({shape[2] for shape in shapes}):
+        # rasterize lets the last one win
+        chosen = [(geometry, number) for geometry, number, value in reversed(shapes) if value == index]
+        burned = rasterize(
+            chosen, out_shape=found.shape, transform=affine, fill=-1, all_touched=all_touched, dtype="int32"
+        )
+        here = burned >= 0
+        touched.update(np.unique(burned[here]).tolist())
+        conflict |= here & (found >= 0)
+        found[here] = index
+        owner[here] = burned[here]
+    found[conflict] = IGNORE
+    owner[conflict] = -1
+    return int(conflict.sum()), touched
 
 
 def _window_of(bounds: NDArray[np.floating], geobox: GeoBox) -> Window:

@@ -121,3 +121,43 @@ def resample(
                     out[b, r, c] = _one(values[b], px, py, kernel, radius * span_x, radius * span_y, span_x, span_y)
             else:
                 out[:, r, c] = np.nan
+
+
+@_compiled
+def bilinear_separable(values: Array, x: Array, y: Array, out: Array) -> None:
+    """Do what `resample` does for the bilinear kernel without shrinking on parallel axes, many times faster.
+
+    Args:
+        values: float32 `[C, h, w]`, NaN in gaps.
+        x: Native column coordinates `[W]`.
+        y: Native row coordinates `[H]`.
+        out: float32 `[C, H, W]`, overwritten.
+    """
+    bands, height, width = values.shape
+    left, right = np.empty(x.size, np.int64), np.empty(x.size, np.int64)
+    share = np.empty(x.size, np.float64)
+    inside = np.empty(x.size, np.bool_)
+    for c in range(x.size):
+        inside[c] = 0.0 <= x[c] < width
+        position = x[c] - 0.5 if inside[c] else 0.0
+        first = math.floor(position)
+        left[c], right[c] = max(first, 0), min(first + 1, width - 1)
+        share[c] = position - first
+    for b in range(bands):
+        band = values[b]
+        for r in range(y.size):
+            if not 0.0 <= y[r] < height:
+                out[b, r, :] = np.nan
+                continue
+            first = math.floor(y[r] - 0.5)
+            upper, lower = band[max(first, 0)], band[min(first + 1, height - 1)]
+            down = y[r] - 0.5 - first
+            for c in range(x.size):
+                top = upper[left[c]] * (1.0 - share[c]) + upper[right[c]] * share[c]
+                bottom = lower[left[c]] * (1.0 - share[c]) + lower[right[c]] * share[c]
+                value = top * (1.0 - down) + bottom * down
+                if not inside[c]:
+                    value = np.nan
+                elif np.isnan(value):
+                    value = _one(band, x[c], y[r], BILINEAR, 1.0, 1.0, 1.0, 1.0)
+                out[b, r, c] = value

@@ -143,6 +143,7 @@ def _search(
     try:
         client = pystac_client.Client.open(start, stac_io=_OwnHost(timeout=_TIMEOUT_S))
         search = client.search(
+            method="GET",  # the one that every API must offer
             collections=[collection] if collection else None,
             bbox=list(bbox) if bbox is not None else None,
             datetime=datetime,

@@ -135,7 +135,11 @@ def warp_physical(
     warped = np.empty((values.shape[0], *(int(size) for size in target.shape)), np.float32)
     span_x, span_y = max(1.0, span[0]), max(1.0, span[1])
     code, radius = _KERNEL_CODE[resampling], float(KERNEL_RADIUS[resampling])
-    kernels.resample(np.ascontiguousarray(values), x, y, code, radius, span_x, span_y, warped)
+    values = np.ascontiguousarray(values)
+    if resampling == "bilinear" and span_x == span_y == 1.0 and x.shape[0] == 1 and y.shape[1] == 1:
+        kernels.bilinear_separable(values, x[0], y[:, 0].copy(), warped)
+    else:
+        kernels.resample(values, x, y, code, radius, span_x, span_y, warped)
     if decibel:
         with np.errstate(divide="ignore", invalid="ignore"):
             warped = np.float32(10) * np.log10(warped)

@@ -152,8 +152,10 @@ def estate(frame: Frame, texture: NDArray) -> Built:
     slab = (np.abs(along) < half_u) & (np.abs(across) < half_v) & (inside > 3.0)
     slab &= uniform_of(slab_key, 1) > 0.10
     parking = (np.abs(across) > spacing / 2 - 9.5) & (uniform_of(slab_key, 2) < 0.85)
-    shops = (uniform_of(frame.key, 46) < 0.10) & (inside > 12.0)
-    slab |= shops
+    store = (uniform_of(frame.key, 46) < 0.10) & (inside > 1.0)
+    shops = store & (inside > 26.0) & (frame.u < 130.0)
+    slab = (slab & ~store) | shops
+    parking |= store
     lane = inside <= 0
     tree = _trees(texture, 0.34) & ~slab & ~parking & (inside > 1.0)
     ground = np.where(lane | parking, M.ASPHALT, np.where(tree, M.BROADLEAF, M.GRASS))

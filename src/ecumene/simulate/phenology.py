@@ -20,7 +20,7 @@ class Season:
     Attributes:
         low: Leaf area index outside of the season, m2/m2.
         high: Leaf area index at its height.
-        rise: Day of the year of the steepest rise (may be negative: sown in autumn).
+        rise: Day of the year of the steepest rise.
         fall: Day of the steepest fall.
         rise_days: Time constant of the rise.
         fall_days: Time constant of the fall.
@@ -49,7 +49,8 @@ SEASONS: dict[Material, Season] = {
     Material.RAPESEED: Season(0.05, 4.5, 84, 178, 10, 8, 0.75, 6, 124),
     Material.ROOT_CROP: Season(0.02, 4.2, 158, 285, 9, 5, 0.10, 9),
 }
-"""Typical of a temperate climate at 47 degrees; days for the northern hemisphere."""
+"""Typical of a temperate climate at 47 degrees; days for the northern hemisphere. The thin green of winter crops
+between sowing and spring is not simulated."""
 
 _MOWN = (Material.GRASS,)
 
@@ -69,13 +70,9 @@ def leaf_area(material: Material, day: float, shift: NDArray, vigour: NDArray) -
     season = SEASONS[material]
     late = shift * season.jitter_days
 
-    def course(on: float) -> NDArray:
-        up = 1.0 / (1.0 + np.exp(-(on - season.rise - late) / season.rise_days))
-        down = 1.0 / (1.0 + np.exp((on - season.fall - late) / season.fall_days))
-        return np.asarray(up * down)
-
-    # Winter crops were sown in the year before: a course may begin before the new year and end after it.
-    green = np.maximum(course(day), course(day + 365.0))
+    up = 1.0 / (1.0 + np.exp(-(day - season.rise - late) / season.rise_days))
+    down = 1.0 / (1.0 + np.exp((day - season.fall - late) / season.fall_days))
+    green = up * down
     area = season.low + (season.high - season.low) * green
     if material in _MOWN:
         # Each meadow is mown every six to nine weeks, at its own time, and grows back in four.

@@ -12,5 +12,5 @@ SYSTEM = System(
     training={"epochs": 60, "batch_size": 16, "learning_rate": 2e-3, "patience": 15, "class_balance": "inverse-sqrt"},
     patch_size=64,
     paper="Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, doi 10.1007/978-3-319-24574-4_28",
-    deviations="padded convolutions, group normalisation and fewer channels, so that it trains on a laptop",
+    deviations="padded convolutions, batch normalisation and fewer channels, so that it trains on a laptop",
 )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ecumene.samples.patches import PatchSet
 
 PIXELS_OF_A_BATCH = 32_768
+PIXELS_OF_A_STRIP = 32
 
 
 def default_batch_size(patches: PatchSet) -> int:
@@ -75,21 +76,36 @@ class Batches:
             yield self._batch(order[start:stop], epoch)
 
     def _batch(self, index: NDArray[np.int64], epoch: int) -> dict[str, Tensor]:
-        if self._augmentation is not None:
-            # One generator for each sample of each epoch: nothing depends on what was drawn before.
-            numbers = [int(position) for position in index]
-            generators = [np.random.default_rng([self._seed, epoch, number]) for number in numbers]
-            return _stack([self._augmentation(self._patches[n], g) for n, g in zip(numbers, generators, strict=True)])
         patches = self._patches
-        batch = {
-            "image": torch.from_numpy(np.ascontiguousarray(patches.image[index], np.float32)),
-            "target": _target(patches.mask[index]),
-        }
-        if patches.dates is not None and patches.image.ndim == 5:
-            dates = np.asarray(patches.dates, np.float32)
-            dates = np.tile(dates, (len(index), 1)) if dates.ndim == 1 else dates[index]
-            batch["dates"] = torch.from_numpy(dates)
+        if self._augmentation is not None and patches.image.shape[-2:] != (1, 1):
+            # One generator for each sample of each epoch: nothing depends on what was drawn before.
+            return _stack([self._augmented(patches[int(number)], epoch, int(number)) for number in index])
+        image = np.ascontiguousarray(patches.image[index], np.float32)
+        if self._augmentation is not None:
+            for start in range(0, len(index), PIXELS_OF_A_STRIP):
+                part = slice(start, start + PIXELS_OF_A_STRIP)
+                image[part] = self._augmented_pixels(index[part], epoch)
+        batch = {"image": torch.from_numpy(image), "target": _target(patches.mask[index])}
+        if image.ndim == 5:
+            batch["dates"] = torch.from_numpy(np.asarray(patches.dates[index], np.float32))
         return batch
+
+    def _augmented(self, sample: Sample, epoch: int, number: int) -> Sample:
+        assert self._augmentation is not None
+        return self._augmentation(sample, np.random.default_rng([self._seed, epoch, number]))
+
+    def _augmented_pixels(self, index: NDArray[np.int64], epoch: int) -> NDArray[np.float32]:
+        """Augment single pixels as the strip of pixels of one image: alone, each would cost as much as a patch."""
+        patches = self._patches
+        # [n, (T), C, 1, 1] -> [(T), C, n, 1]
+        strip = Sample(
+            image=np.moveaxis(patches.image[index, ..., 0, :], 0, -2),
+            mask=patches.mask[index, 0, :],
+            valid=np.moveaxis(patches.valid[index, ..., 0, :], 0, -2),
+            dates=patches.dates[index[0]],
+        )
+        image = self._augmented(strip, epoch, int(index[0]))["image"]
+        return np.moveaxis(image, -2, 0)[..., None, :]
 
 
 def _target(values: Any) -> Tensor:

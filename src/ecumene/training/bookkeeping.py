@@ -22,6 +22,8 @@ from ecumene.training.options import TrainingOptions
 
 lightning = require("lightning")
 
+SLOW_WRITE_S = 2.0
+SLOW_WRITE_REST = 20
 CHECKPOINT, BEST, HISTORY = "checkpoint.safetensors", "best.safetensors", "history.csv"
 
 
@@ -68,6 +70,7 @@ class Bookkeeping(lightning.Callback):  # type: ignore[misc,name-defined]
             return False
         self.history, self.best_epoch, self.best_value = state["history"], state["best_epoch"], state["best_value"]
         self.seconds, self.finished, self.step = state["seconds"], state["finished"], state["step"]
+        self.finished |= self._late(self.seconds)
         self._tensors = tensors
         return True
 
@@ -102,14 +105,18 @@ class Bookkeeping(lightning.Callback):  # type: ignore[misc,name-defined]
             self.best_epoch, self.best_value = epoch, value
             write_tensors(self.folder / BEST, learner.evaluated_state(), {"epoch": epoch})
         elapsed = self.seconds + time.monotonic() - self._began
-        late = self.options.max_time_s is not None and elapsed * (1 + 1 / (epoch + 1)) > self.options.max_time_s
         last = epoch + 1 >= self.options.epochs
-        self.finished = last or late or epoch - max(self.best_epoch, 0) >= self.options.patience
+        self.finished = last or epoch - max(self.best_epoch, 0) >= self.options.patience
+        if self.finished or self._late(elapsed):
+            trainer.should_stop = True
         self._log(trainer, results, epoch, rate)
         self._checkpoint(trainer, learner, elapsed)
         self.progress(epoch + 1, self.options.epochs, f"{self.metric} {value:.3f}")
-        if self.finished:
-            trainer.should_stop = True
+
+    def _late(self, elapsed: float) -> bool:
+        """Whether another epoch, as long as the mean of those done, would end after the time limit."""
+        limit = self.options.max_time_s
+        return limit is not None and elapsed * (1 + 1 / len(self.history)) > limit
 
     def _is_better(self, value: float) -> bool:
         if self.best_epoch < 0:
@@ -133,7 +140,8 @@ class Bookkeeping(lightning.Callback):  # type: ignore[misc,name-defined]
     def _checkpoint(self, trainer: Any, learner: Learner, elapsed: float) -> None:
         now = time.monotonic()
         # Big networks on slow disks: spend no more than a twentieth of the time on writing.
-        if not self.finished and now - self._written < 20 * self._write_took:
+        slow = self._write_took > SLOW_WRITE_S and now - self._written < SLOW_WRITE_REST * self._write_took
+        if slow and not trainer.should_stop:
             return
         tensors = {f"network/{name}": value for name, value in learner.network.state_dict().items()}
         tensors |= {f"average/{name}": value for name, value in learner.average.items()}

@@ -99,7 +99,7 @@ def fit_network(
     folder = ensure_writable_folder(folder)
     logs = ensure_writable_folder(options.log_dir or folder / "logs")
     objective = balanced_objective(objective, train, options)
-    with seeded(options.seed), _quiet():
+    with seeded(options.seed), _quiet(), _without_denormals():
         from ecumene.training.bookkeeping import Bookkeeping
 
         mark = _fingerprint(network_name, network_arguments, objective, inputs, options, (train, validation))

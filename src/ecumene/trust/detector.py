@@ -21,6 +21,9 @@ Floats = NDArray[np.floating]
 _CHUNK = 65_536
 FIT_LIMIT = 50_000
 """Most reference elements that a fit looks at; more are thinned at random."""
+LEAST_OF_A_BLOCK = 10
+ONE_SIDED_95 = 1.645
+"""95 % quantile of the standard normal distribution."""
 
 
 class OutlierDetector(ABC):
@@ -113,8 +116,10 @@ class OutlierDetector(ABC):
     ) -> Self:
         """Return the detector with a threshold that flags at most a share of usual elements.
 
-        The threshold is the conformal quantile of the held-out scores; with `groups` it is at least the quantile in
-        which every spatial block weighs alike, so that one large quiet block does not set it alone.
+        Without groups the threshold is the conformal quantile of the held-out scores, which keeps its promise for
+        elements that are exchangeable with them. Pixels are not: those of a block are alike, and a few blocks say
+        little about the next one. With `groups` the threshold is also at least the upper 95 % prediction limit of
+        a new block's own quantile (see `_block_limit`), so that a new block of the same place keeps the rate.
 
         Args:
             held_out_scores: `[N]` scores of elements in distribution that `fit` has not seen.
@@ -135,7 +140,7 @@ class OutlierDetector(ABC):
                 f"{100 * false_alarm_rate:g} % of usual pixels; it takes at least {needed}."
             )
         if groups is not None:
-            threshold = max(threshold, _block_quantile(scores, np.asarray(groups).ravel(), 1.0 - false_alarm_rate))
+            threshold = max(threshold, _block_limit(scores, np.asarray(groups).ravel(), 1.0 - false_alarm_rate))
         chosen = copy.copy(self)
         chosen.threshold, chosen.false_alarm_rate = float(threshold), float(false_alarm_rate)
         chosen.n_held_out = int(scores.size)
@@ -183,15 +188,27 @@ class OutlierDetector(ABC):
         return built
 
 
-def _block_quantile(scores: NDArray[np.float64], groups: NDArray[np.generic], share: float) -> float:
-    """Return the quantile of scores in which every group has the same weight."""
+def _block_limit(scores: NDArray[np.float64], groups: NDArray[np.generic], share: float) -> float:
+    """Return an upper limit of the quantile that a new block will have.
+
+    The larger of the largest block quantile q_g and exp(mean + 1.645 sd sqrt(1 + 1/G)) of ln q_g: the prediction limit
+    of a normal distribution, with the normal's factor rather than Student's, which for two to four blocks
+    would leave nothing to flag. Scores that can be negative are not taken the logarithm of. Blocks with fewer than
+    `LEAST_OF_A_BLOCK` elements do not count, unless there are no others.
+    """
     if groups.shape != scores.shape:
         raise ConfigurationError(f"There are {scores.size} scores, but {groups.size} group labels.")
-    _, position, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    weights = 1.0 / (counts.size * counts[position])
-    order = np.argsort(scores, kind="stable")
-    first = int(np.searchsorted(np.cumsum(weights[order]), share - 1e-9))
-    return float(scores[order[min(first, scores.size - 1)]])
+    names, counts = np.unique(groups, return_counts=True)
+    large = names[counts >= LEAST_OF_A_BLOCK]
+    chosen = large if large.size else names
+    quantiles = np.array([np.quantile(scores[groups == name], share, method="higher") for name in chosen])
+    largest = float(quantiles.max())
+    if quantiles.size < 2:
+        return largest
+    logarithmic = bool(scores.min() >= 0.0 and quantiles.min() > 0.0)
+    values = np.log(quantiles) if logarithmic else quantiles
+    limit = float(values.mean() + ONE_SIDED_95 * values.std(ddof=1) * math.sqrt(1.0 + 1.0 / values.size))
+    return max(largest, math.exp(min(limit, 700.0)) if logarithmic else limit)
 
 
 def reference_features(

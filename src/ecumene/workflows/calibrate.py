@@ -134,6 +134,7 @@ def fit_trust(
     reference = fresh if len(fresh) >= 50 else known
     if reference is known:
         notes.append("The outlier threshold was set on training pixels, because fewer than 50 held-out pixels exist.")
-    detector = detector.with_threshold(detector.score(reference.features), false_alarm_rate)
+    # Neighbouring pixels repeat each other: a quantile over pixels would be broken by the next block.
+    detector = detector.with_threshold(detector.score(reference.features), false_alarm_rate, groups=reference.group)
     calibration = Calibration(temperature=temperature, sets=sets)
     return model.with_trust(calibration=calibration, detector=detector), notes

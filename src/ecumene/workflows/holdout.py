@@ -56,5 +56,5 @@ def write_holdout(path: Path, labels: LabelRaster, split: Split, *, seed: int, p
     )
     driver = "GeoJSON" if path.suffix.lower() in {".geojson", ".json"} else "GPKG"
     with atomic_path(path) as temporary:
-        frame.to_file(temporary, driver=driver)
+        frame.to_file(temporary, driver=driver, layer=path.stem)
     return len(frame)

@@ -169,7 +169,10 @@ def _check_envi_size(dataset: Any, href: str) -> None:
 
 def _geobox(dataset: Any, href: str, crs: str | None, transform: Affine | None) -> GeoBox:
     """Grid of a dataset, with the declared CRS or transform where the file has none (a declaration wins)."""
-    system = crs or (dataset.crs or None)
+    system = crs
+    if system is None and dataset.crs:
+        code = dataset.crs.to_epsg(confidence_threshold=100)
+        system = f"EPSG:{code}" if code else dataset.crs.to_wkt()
     if system is None:
         hint = " (it has ground control points: orthorectify it first)" if dataset.gcps[0] else ""
         raise SceneError(
