@@ -21,6 +21,8 @@ from ecumene.indicators.accuracy import number
 from ecumene.mapping.product import Product
 
 SLOVENIA = {"sensor": "sentinel-2", "level": "L1C", "scale": 1e-4, "offset": 0.0}
+FIRST_SEED = 100
+"""The systems' settings were chosen on seeds 0 to 4."""
 CLEAR = ("2015-07-11", "2015-08-30", "2015-09-09")
 CLOUDED = ("2015-07-31", "2015-08-20")
 
@@ -79,7 +81,7 @@ def compare(
     results: dict[str, Any] = {}
     for case, setting in cases.items():
         runs = []
-        for seed in range(seeds):
+        for seed in range(FIRST_SEED, FIRST_SEED + seeds):
             with tempfile.TemporaryDirectory() as folder:
                 run = train_map_assess(
                     setting["scenes"], labels, Path(folder), field=field, declaration=declaration, seed=seed,
@@ -120,16 +122,16 @@ def amazon(seeds: int) -> dict[str, Any]:
 
 
 def landsat(seeds: int) -> dict[str, Any]:
-    """Another sensor: Landsat 5 of 1988, digital numbers as delivered."""
+    """Another sensor: Landsat 5 of 1988, reflectance and temperature from its metadata file."""
     folder = data_root() / "landsat5_para_1988"
-    scenes, labels = [folder / "LT5_1988-08-14_dn.tif"], folder / "training_polygons.gpkg"
-    declaration = {"sensor": "landsat-5", "level": "DN", "scale": 1.0, "offset": 0.0}
+    scenes, labels = [folder / "LT52240631988227CUB02_MTL.txt"], folder / "training_polygons.gpkg"
+    declaration: dict[str, Any] = {}
     cases = {
         "unet": {"scenes": scenes, "system": "unet-small"},
         "random forest": {"scenes": scenes, "system": "random-forest"},
     }
     results = compare("landsat", cases, labels, "class", declaration, seeds, split_by="feature")
-    return {"data": data_set("landsat5_para_1988", [*scenes, labels]), "protocol": "whole polygons held out", "cases": results}
+    return {"data": data_set("landsat5_para_1988", [folder / "LT5_1988-08-14_dn.tif", *scenes, labels]), "protocol": "whole polygons held out", "cases": results}
 
 
 PARTS = {"slovenia": slovenia, "amazon": amazon, "landsat": landsat}

@@ -1,4 +1,4 @@
-"""A network that learns to remove speckle from single-look complex images alone: one part of the signal predicts the other."""
+"""A network that learns to remove speckle from complex images alone: one part of the signal predicts the other."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def merlin_loss(log_reflectivity: Tensor, other_part: Tensor, valid: Tensor) -> 
     """Return the mean negative log-likelihood of the other part of the signal.
 
     For circular Gaussian speckle of reflectivity R both parts are independent normals of variance R / 2, so
-    `-ln p(b | R) = b^2 / R + ln(R) / 2` up to a constant (Dalsasso et al. 2022, eq. 6). Its minimum over functions of the real part is
-    the reflectivity that the real part lets expect, without any speckle-free image.
+    `-ln p(b | R) = b^2 / R + ln(R) / 2` up to a constant (Dalsasso et al. 2022, eq. 6). Its minimum over functions
+    of the real part is the reflectivity that the real part lets expect, without any speckle-free image.
 
     Args:
         log_reflectivity: ln R predicted from one part, any shape.

@@ -13,10 +13,11 @@ from ecumene.core.errors import ConfigurationError
 class SpectralInverse(nn.Module):
     """Fully connected tanh layers with a mean and a log variance for every state element.
 
-    The shape that operational inverse-learning retrievals use (Loyola et al. 2018, doi 10.5194/amt-11-409-2018, ROCINN: PCA
-    inputs, few tanh layers); the log variance (Nix and Weigend 1994, doi 10.1109/ICNN.1994.374138) is added, and
-    a linear path from input to mean, since the problem is nearly linear. Number of weights for k inputs, hidden
-    widths h1..hn and s elements: `k h1 + h1 + ... + (hn + 1) 2 s + (k + 1) s`.
+    The shape that operational inverse-learning retrievals use (Loyola et al. 2018, doi 10.5194/amt-11-409-2018,
+    ROCINN: few tanh layers on principal components); the log variance (Nix and Weigend 1994, doi
+    10.1109/ICNN.1994.374138) is added, and a linear path from input to mean, since the problem is nearly linear.
+    Number of weights for k inputs, hidden widths h1..hn and s elements:
+    `k h1 + h1 + ... + (hn + 1) 2 s + (k + 1) s`.
 
     Args:
         in_channels: Principal components.

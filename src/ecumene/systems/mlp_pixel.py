@@ -9,6 +9,6 @@ SYSTEM = System(
     reads="image",
     kind="network",
     network="mlp",
-    training={"epochs": 80, "batch_size": 512, "learning_rate": 2e-3, "patience": 15, "class_balance": "inverse-sqrt"},
+    training={"epochs": 60, "batch_size": 128, "learning_rate": 2e-3, "patience": 40, "ema_decay": 0.98},
     patch_size=1,
 )

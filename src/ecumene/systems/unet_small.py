@@ -9,8 +9,14 @@ SYSTEM = System(
     reads="image",
     kind="network",
     network="unet-small",
-    training={"epochs": 60, "batch_size": 16, "learning_rate": 2e-3, "patience": 15, "class_balance": "inverse-sqrt"},
-    patch_size=64,
+    training={
+        "epochs": 60,
+        "batch_size": 8,
+        "learning_rate": 3e-3,
+        "patience": 40,
+        "class_balance": "inverse-fourth-root",
+    },
+    patch_size=32,
     paper="Ronneberger, Fischer, Brox: U-Net, MICCAI 2015, doi 10.1007/978-3-319-24574-4_28",
     deviations="padded convolutions, batch normalisation and fewer channels, so that it trains on a laptop",
 )

@@ -13,7 +13,7 @@ _BETA = 0.9999
 def class_weights(counts: ArrayLike, method: ClassBalance) -> NDArray[np.float64]:
     """Return loss weights for classes, 1 on average over the training pixels.
 
-    Methods: `inverse-sqrt`, n^-1/2; `inverse`, n^-1; `median-frequency`, median(n) / n (Eigen and Fergus
+    Methods: `inverse-sqrt`, n^-1/2; `inverse-fourth-root`, n^-1/4; `inverse`, n^-1; `median-frequency`, median(n) / n (Eigen and Fergus
     2015, arXiv 1411.4734); `effective-number`, (1 - b) / (1 - b^n) with b = 0.9999 (Cui et al. 2019,
     arXiv 1901.05555). A class without training pixels gets weight 1.
 
@@ -31,6 +31,8 @@ def class_weights(counts: ArrayLike, method: ClassBalance) -> NDArray[np.float64
     n = np.where(seen, count, 1.0)
     if method == "inverse-sqrt":
         weights = n**-0.5
+    elif method == "inverse-fourth-root":
+        weights = n**-0.25
     elif method == "inverse":
         weights = 1.0 / n
     elif method == "median-frequency":

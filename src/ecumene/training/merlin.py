@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import dataclass
@@ -59,8 +60,8 @@ def train_merlin(
 ) -> MerlinModel:
     """Train on one single-look complex scene, without any speckle-free image.
 
-    Dalsasso, Denis and Tupin (2022, doi 10.1109/TGRS.2021.3128621): see `merlin_loss`. Crops are drawn at random, flipped,
-    and either part predicts the other. The spectrum is centred first, which makes the parts independent.
+    Dalsasso, Denis and Tupin (2022, doi 10.1109/TGRS.2021.3128621): see `merlin_loss`. Crops are drawn at random,
+    flipped, and either part predicts the other. The spectrum is centred first, which makes the parts independent.
 
     Args:
         slc: Complex `[H, W]`; 0 and not finite is nodata.
@@ -77,7 +78,9 @@ def train_merlin(
         SceneError: If the image is real, empty or smaller than a crop.
     """
     if steps < 1 or batch < 1 or crop < 16 or crop % 4:
-        raise ConfigurationError("The network needs at least one step, one crop a step, and crops in multiples of 4 from 16 on.")
+        raise ConfigurationError(
+            "The network needs at least one step, one crop a step, and crops in multiples of 4 from 16 on."
+        )
     image = centre_spectrum(slc)
     if min(image.shape) < crop:
         raise SceneError(f"The scene is smaller than a training crop of {crop} x {crop} pixels; choose smaller crops.")
@@ -107,7 +110,7 @@ def train_merlin(
             progress(step + 1, steps, "steps")
     network.eval()
     edges = np.linspace(0, steps, min(20, steps) + 1).astype(int)
-    means = tuple(float(np.mean(losses[a:b])) for a, b in zip(edges[:-1], edges[1:], strict=True))
+    means = tuple(float(np.mean(losses[a:b])) for a, b in itertools.pairwise(edges))
     return MerlinModel(network, mean, std, reference, means)
 
 

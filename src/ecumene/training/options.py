@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-ClassBalance = Literal["none", "inverse-sqrt", "inverse", "median-frequency", "effective-number"]
+ClassBalance = Literal["none", "inverse-sqrt", "inverse-fourth-root", "inverse", "median-frequency", "effective-number"]
 
 
 class TrainingOptions(BaseModel):

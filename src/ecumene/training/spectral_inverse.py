@@ -1,4 +1,4 @@
-"""Training of a neural inverse on simulated spectra, its calibrated error bars, and flags outside of its training range."""
+"""Trains a neural inverse on simulated spectra; calibrated error bars, and flags outside of its training range."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ MEMBERS_DISAGREE = 16
 
 OUTLIER_FLAGS = UNLIKE_TRAINING | UNEXPLAINED | OUTSIDE_STATES | MEMBERS_DISAGREE
 _FALSE_ALARMS = 1e-3
+_LEAST_SIGNAL = 0.05
 _ONE_SIGMA = 0.6826894921370859
 
 
@@ -89,12 +90,12 @@ class InverseRetrieval:
     @property
     def valid(self) -> NDArray[np.bool_]:
         """Spectra with a state."""
-        return (self.flags & INVALID) == 0
+        return np.asarray((self.flags & INVALID) == 0)
 
     @property
     def outlier(self) -> NDArray[np.bool_]:
         """Spectra outside of what the networks have learned."""
-        return (self.flags & OUTLIER_FLAGS) != 0
+        return np.asarray((self.flags & OUTLIER_FLAGS) != 0)
 
 
 def train_inverse(
@@ -139,9 +140,13 @@ def train_inverse(
     """
     unknown = [name for name in targets if name not in forward.names]
     if unknown or not targets:
-        raise ConfigurationError(f"The state has no element {unknown or 'to retrieve'}; it has: {', '.join(forward.names)}.")
+        raise ConfigurationError(
+            f"The state has no element {unknown or 'to retrieve'}; it has: {', '.join(forward.names)}."
+        )
     if min(samples, components, members, epochs, batch) < 1 or samples < 64:
-        raise ConfigurationError("An inverse needs at least 64 samples, and positive components, members, epochs and batch.")
+        raise ConfigurationError(
+            "An inverse needs at least 64 samples, and positive components, members, epochs and batch."
+        )
     deviation = np.sqrt(np.asarray(noise, np.float64))
     if deviation.shape != (forward.bands,) or not (deviation > 0.0).all():
         raise ContractError(f"The noise of {forward.bands} bands is a vector of as many positive variances.")
@@ -151,8 +156,10 @@ def train_inverse(
     wanted = states[:, columns]
     train, held = slice(0, samples), slice(samples, None)
     center = clean[train].mean(axis=0)
-    kept = min(components, forward.bands, samples - 1)
-    basis = np.linalg.svd((clean[train] - center)[: 4 * 4096], full_matrices=False)[2][:kept]
+    values, vectors = np.linalg.eigh(np.cov(clean[train], rowvar=False))
+    # A direction in which states move spectra by less than noise carries nothing to learn, but tells strangers apart.
+    kept = int(np.clip((values > _LEAST_SIGNAL).sum(), 1, components))
+    basis = vectors[:, ::-1][:, :kept].T
     rng = np.random.default_rng(seed)
     scale = np.sqrt(((clean[train] - center) @ basis.T).var(axis=0) + 1.0)
     state_mean, state_scale = wanted[train].mean(axis=0), wanted[train].std(axis=0)
@@ -162,13 +169,26 @@ def train_inverse(
     for member in range(members):
         draw = np.random.default_rng([seed, member])
         networks.append(
-            _train_member(scores[train], scale, goal[train], draw, epochs, batch, seed + member, (member, members), progress)
+            _train_member(
+                scores[train], scale, goal[train], draw, epochs, batch, seed + member, (member, members), progress
+            )
         )
     noisy = clean[held] + rng.standard_normal(clean[held].shape)
     limits = np.stack([wanted[train].min(axis=0), wanted[train].max(axis=0)])
     ones, none = np.ones(len(columns)), np.full(3, np.inf)
     raw = InverseModel(
-        tuple(networks), tuple(targets), deviation, center, basis, scale, state_mean, state_scale, ones, limits, none, ones
+        tuple(networks),
+        tuple(targets),
+        deviation,
+        center,
+        basis,
+        scale,
+        state_mean,
+        state_scale,
+        ones,
+        limits,
+        none,
+        ones,
     )
     return _calibrated(raw, noisy, wanted[held])
 
@@ -194,7 +214,8 @@ def _train_member(
         for epoch in range(epochs):
             noisy = torch.from_numpy(((scores + draw.standard_normal(scores.shape)) / scale).astype(np.float32))
             for chosen in torch.from_numpy(draw.permutation(len(goal))).split(batch):
-                loss = gaussian_loss(*network(noisy[chosen]), targets[chosen])
+                mean, log_variance = network(noisy[chosen])
+                loss = gaussian_loss(mean, log_variance, targets[chosen])
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -255,7 +276,7 @@ def apply_inverse(model: InverseModel, spectra: NDArray[Any]) -> InverseRetrieva
     y = np.atleast_2d(np.asarray(spectra, np.float64))
     if y.shape[1] != model.center.size:
         raise ContractError(f"The inverse was trained on {model.center.size} bands, but the spectra have {y.shape[1]}.")
-    finite = np.isfinite(y).all(axis=1)
+    finite = np.asarray(np.isfinite(y).all(axis=1))
     whitened = np.where(finite[:, None], y / model.deviation, model.center)
     value, aleatoric, epistemic, measures = _measures(model, whitened)
     outside = ((value < model.limits[0]) | (value > model.limits[1])).any(axis=1)
@@ -265,5 +286,14 @@ def apply_inverse(model: InverseModel, spectra: NDArray[Any]) -> InverseRetrieva
     flags |= np.where(outside, OUTSIDE_STATES, 0).astype(np.uint8)
     flags = np.where(finite, flags, INVALID).astype(np.uint8)
     total = np.hypot(aleatoric, epistemic) * model.calibration
-    fields = (value, total, aleatoric * model.calibration, epistemic * model.calibration)
-    return InverseRetrieval(*(np.where(finite[:, None], field, np.nan) for field in fields), flags)
+
+    def masked(values: Float) -> Float:
+        return np.where(finite[:, None], values, np.nan)
+
+    return InverseRetrieval(
+        value=masked(value),
+        standard_deviation=masked(total),
+        aleatoric=masked(aleatoric * model.calibration),
+        epistemic=masked(epistemic * model.calibration),
+        flags=flags,
+    )

@@ -188,7 +188,7 @@ def _invert_strip(
     pixels = views.transpose(1, 2, 0, 3, 4).reshape(-1, cube.shape[0], looks * looks)
     if looks > 1:
         # A window that reaches over the border or missing data would hold fewer snapshots than the others.
-        whole = np.isfinite(pixels).all(axis=(1, 2)) & (np.abs(pixels) > 0).all(axis=(1, 2))
+        whole = np.asarray(np.isfinite(pixels).all(axis=(1, 2)) & (np.abs(pixels) > 0).all(axis=(1, 2)))
     else:
         whole = _usable(pixels[:, :, 0])
     if not whole.any():

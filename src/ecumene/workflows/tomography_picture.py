@@ -54,7 +54,14 @@ def draw_profile(
     panel = figure.add_subplot()
     extent = (columns[0] - step / 2, columns[-1] + step / 2, axis[0] - half, axis[-1] + half)
     image = panel.imshow(
-        level.T, origin="lower", aspect="auto", extent=extent, cmap="gray_r", vmin=-_DECIBEL, vmax=0, interpolation="nearest"
+        level.T,
+        origin="lower",
+        aspect="auto",
+        extent=extent,
+        cmap="gray_r",
+        vmin=-_DECIBEL,
+        vmax=0,
+        interpolation="nearest",
     )
     chosen = start + columns
     for flagged, colour, label in ((False, "#0072b2", "scatterer"), (True, "#d55e00", "outlier")):
@@ -63,7 +70,9 @@ def draw_profile(
         across = np.repeat(columns[where][:, None], heights.shape[1], axis=1)
         shown = np.isfinite(heights) & np.isfinite(errors)
         panel.errorbar(across[shown], heights[shown], errors[shown], fmt=".", ms=3, lw=0.6, color=colour, label=label)
-    panel.set(xlabel="column / pixels", ylabel="elevation / m", title=f"row {number}", ylim=(axis[0] - half, axis[-1] + half))
+    panel.set(
+        xlabel="column / pixels", ylabel="elevation / m", title=f"row {number}", ylim=(axis[0] - half, axis[-1] + half)
+    )
     panel.legend(frameon=False, loc="upper right")
     figure.colorbar(image, ax=panel, label="SVD-Wiener power / dB")
     figure.tight_layout()

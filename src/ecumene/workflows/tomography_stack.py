@@ -16,7 +16,7 @@ from ecumene.physics.tomography.geometry import StackGeometry, make_geometry
 if TYPE_CHECKING:
     import pandas as pd
 
-_DRIVERS = ("GTiff", "COG", "ENVI")  # of files that point to no other file
+_DRIVERS = ("GTiff", "ENVI")  # of files that point to no other file
 _SECONDS_A_YEAR = 365.25 * 86400.0
 _CONSTANTS = {"wavelength_m": "--wavelength", "slant_range_m": "--slant-range", "incidence_deg": "--incidence"}
 
@@ -55,7 +55,7 @@ class ComplexStack:
         top, bottom = max(first_row, 0), min(first_row + rows, self.shape[0])
         for n, path in enumerate(self.paths):
             try:
-                with rasterio.open(path, driver=list(_DRIVERS)) as source:
+                with rasterio.open(path) as source:
                     part = source.read(1, window=Window(0, top, self.shape[1], bottom - top))
             except RasterioError as error:
                 raise SceneError(f"{path} cannot be read ({str(error)[:150]}); is it whole?") from error
@@ -135,9 +135,7 @@ def _table(path: str | Path) -> pd.DataFrame:
         raise ConfigurationError(f"The stack table {path} cannot be read as CSV ({str(error)[:100]}).") from error
     rows.columns = [str(name).strip().lower() for name in rows.columns]
     if "baseline_m" not in rows or len(rows) == 0:
-        raise ConfigurationError(
-            f"The stack table {path} needs a column baseline_m (perpendicular baseline, metres) with a row an acquisition."
-        )
+        raise ConfigurationError(f"The stack table {path} needs a column baseline_m (perpendicular baseline, metres).")
     return rows
 
 
@@ -174,14 +172,18 @@ def _times(rows: pd.DataFrame, path: str | Path) -> tuple[np.datetime64, ...] | 
 
 def _ordered(scenes: list[Path], rows: pd.DataFrame, path: str | Path) -> tuple[Path, ...]:
     if len(scenes) != len(rows):
-        raise ConfigurationError(f"{len(scenes)} images are given, but {path} has {len(rows)} rows; they must be as many.")
+        raise ConfigurationError(
+            f"{len(scenes)} images are given, but {path} has {len(rows)} rows; they must be as many."
+        )
     if "file" not in rows:
         return tuple(scenes)
     by_name = {scene.name: scene for scene in scenes}
     names = [Path(str(name).strip()).name for name in rows["file"]]
     missing = [name for name in names if name not in by_name]
     if missing or len(set(names)) != len(names):
-        raise ConfigurationError(f"{path} names {missing[0] if missing else 'a file twice'}, which does not fit the images given.")
+        raise ConfigurationError(
+            f"{path} names {missing[0] if missing else 'a file twice'}, which does not fit the images given."
+        )
     return tuple(by_name[name] for name in names)
 
 
@@ -195,16 +197,20 @@ def _open(
             raise SceneError(f"{path} is not on the grid of {paths[0].name}; coregister the stack first.")
         if not np.allclose(header["transform"], first["transform"], atol=1e-3 * abs(first["transform"][0])):
             raise SceneError(f"{path} is not on the grid of {paths[0].name}; coregister the stack first.")
-    stack = ComplexStack(paths, first["shape"], first["crs"], first["transform"], times, np.ones(len(paths), np.complex128))
+    stack = ComplexStack(
+        paths, first["shape"], first["crs"], first["transform"], times, np.ones(len(paths), np.complex128)
+    )
     if reference is None:
         return stack
     row, col = reference
     if not (0 <= row < stack.shape[0] and 0 <= col < stack.shape[1]):
-        raise ConfigurationError(f"The reference pixel {row},{col} lies outside of the {stack.shape[0]} x {stack.shape[1]} images.")
+        raise ConfigurationError(
+            f"The reference pixel {row},{col} lies outside of the {stack.shape[0]} x {stack.shape[1]} images."
+        )
     values = stack.read(row, 1)[:, 0, col]
     if not (np.isfinite(values).all() and (np.abs(values) > 0).all()):
         raise ConfigurationError(f"The reference pixel {row},{col} has no data in all acquisitions; choose another.")
-    factors = np.conj(values) / np.abs(values)
+    factors = np.asarray(np.conj(values) / np.abs(values), np.complex128)
     return ComplexStack(paths, stack.shape, stack.crs, stack.transform, times, factors)
 
 
@@ -219,10 +225,13 @@ def _header(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # radar geometry has none
-            with rasterio.open(path, driver=list(_DRIVERS)) as source:
-                kinds, shape, crs, transform = source.dtypes, source.shape, source.crs, tuple(source.transform)[:6]
+            with rasterio.open(path) as source:
+                driver, kinds = source.driver, source.dtypes
+                shape, crs, transform = source.shape, source.crs, tuple(source.transform)[:6]
     except RasterioError as error:
         raise SceneError(f"{path} is not a GeoTIFF or ENVI image ({str(error)[:100]}).") from error
+    if driver not in _DRIVERS:
+        raise SceneError(f"{path} is a {driver} file; give GeoTIFF or ENVI images.")
     if not kinds[0].startswith("complex"):
         raise SceneError(f"{path} holds {kinds[0]} numbers; tomography needs complex images (amplitude and phase).")
     text = None

@@ -28,15 +28,25 @@ from ecumene.workflows.training_data import collect_training_data
 SERIES_FROM = 3
 """`auto` takes the series network from this number of dates on."""
 
+POLYGONS_FOR_A_NETWORK = 50
+"""`auto` takes a random forest below this number of labelled features: with fewer, the compact U-Net lost to it on
+real scenes (benchmarks/results/main_path.json, s2_amazon_village)."""
 
-def choose_system(name: str, stack: SceneStack) -> System:
-    """Return the named system; `auto` decides by the number of dates.
+
+def choose_system(name: str, stack: SceneStack, labels: LabelRaster) -> System:
+    """Return the named system; `auto` decides by the number of dates and of labelled features.
 
     Raises:
         ConfigurationError: If the name is unknown, or a series system was given one date.
     """
     if name == "auto":
-        name = "ltae-series" if len(stack.times) >= SERIES_FROM else "unet-small"
+        few = sum(labels.features_per_class) < POLYGONS_FOR_A_NETWORK
+        if len(stack.times) >= SERIES_FROM:
+            name = "ltae-series"
+        elif few and len(stack.times) == 1:
+            name = "random-forest"
+        else:
+            name = "unet-small"
     system = get_system(name)
     if system.reads == "series" and len(stack.times) < 2:
         raise ConfigurationError(
@@ -110,7 +120,8 @@ def train_model(
         labels: Vector file (points, polygons, any CRS) or categorical raster.
         out: Folder of the bundle; replaced if it is one.
         label_field: Column of the class.
-        system: Name from `ecumene systems`; `auto`: a series network from three dates on, else a U-Net.
+        system: Name from `ecumene systems`; `auto`: a series network from three dates on, else a
+            compact U-Net, or a random forest where there are fewer than 50 labelled features.
         use_bands: Bands to learn from; None: all.
         block_size_m: Side of the blocks of the split; None: chosen from the labels.
         buffer_m: Least distance between parts of the split.
@@ -138,9 +149,9 @@ def train_model(
         raise ConfigurationError(f"--split is 'block' or 'feature', not {split_by!r}.")
     group: Literal["block", "feature"] = "block" if split_by == "block" else "feature"
     stack = select_bands(open_stack(scenes, mask_clouds=mask_clouds, **declaration), use_bands)
-    chosen = choose_system(system, stack)
     raster = read_labels(labels, label_field, stack.geobox)
     require_trainable(raster)
+    chosen = choose_system(system, stack, raster)
     split = split_blocks(raster, block_size_m=block_size_m, buffer_m=buffer_m, seed=seed, group=group)
     data = collect_training_data(stack, raster, split, chosen, seed=seed)
     fitted = fit_system(

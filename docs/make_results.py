@@ -1,0 +1,217 @@
+"""Writes `docs/results.md` from the benchmarks' JSON files, so that no figure is typed by hand.
+
+Usage: python docs/make_results.py [--check]; with `--check` it only fails if the page is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "benchmarks" / "results"
+PAGE = HERE / "results.md"
+
+HEAD = """# Results
+
+Every figure on this page is read from a file in `benchmarks/results/` by `docs/make_results.py`. Each file names the
+data with their checksum, the machine, the versions and the seeds. *Real* and *simulated* data are kept apart: a
+simulated result says that the software does what it should, and nothing about accuracy on real scenes.
+
+A value `0.812 ± 0.015` is the mean and the standard deviation over seeds; a seed decides the split as well as the
+training. With one seed there is no deviation.
+"""
+MEASURES = ("overall_accuracy", "macro_f1", "kappa", "calibration")
+DETECTION = ("auroc", "auroc_band_means", "fpr95", "fpr95_band_means")
+TITLES = {
+    "slovenia": "Land cover in Slovenia (Sentinel-2 L1C)",
+    "amazon": "A village in the Amazon (Sentinel-2 L2A)",
+    "landsat": "Pará 1988 (Landsat 5, digital numbers)",
+}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Format a number; a dash where there is none."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def mean_and_spread(entry: dict[str, Any] | None, digits: int = 3) -> str:
+    """Format what `benchmarks.common.spread` returned."""
+    if entry is None:
+        return "-"
+    deviation = entry.get("standard_deviation")
+    text = number(entry["mean"], digits)
+    return text if deviation is None else f"{text} ± {number(deviation, digits)}"
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
+
+
+def provenance(results: dict[str, Any]) -> str:
+    """Say on which machine and with which versions a file was made."""
+    machine = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    return (
+        f"Run {results['run'][:10]} on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
+        f"Python {machine['python']}; {versions}.\n"
+    )
+
+
+def data_note(part: dict[str, Any]) -> str:
+    """Name a data set, its kind and its checksum."""
+    data = part["data"]
+    return f"Data: {data['name']} ({data['kind']}, SHA-256 `{data['sha256'][:16]}…`)."
+
+
+def comparison(title: str, part: dict[str, Any]) -> str:
+    """Systems on one data set, side by side."""
+    rows = []
+    for name, case in part["cases"].items():
+        summary, runs = case["summary"], case["runs"]
+        sets = [run["class_sets"]["coverage"] for run in runs if run.get("class_sets")]
+        rows.append(
+            [
+                name,
+                *(mean_and_spread(summary.get(key)) for key in MEASURES),
+                number(sum(sets) / len(sets)) if sets else "-",
+                mean_and_spread(summary.get("flagged_share_in_distribution")),
+                mean_and_spread(summary.get("train_seconds"), 0),
+            ]
+        )
+    seeds = max(len(case["runs"]) for case in part["cases"].values())
+    heads = ("case", "overall accuracy", "macro F1", "kappa", "calibration error")
+    note = f"{data_note(part)} Protocol: {part['protocol']}; {seeds} seed{'s' if seeds > 1 else ''}."
+    shown = table((*heads, "coverage of 90 % sets", "flagged", "training, s"), rows)
+    notes = "".join(f"\n{line}\n" for line in part.get("notes", []))
+    return f"### {title}\n\n{note}\n\n{shown}{notes}"
+
+
+def outliers(part: dict[str, Any]) -> str:
+    """How well flags tell other scenes from the training scene."""
+    blocks = []
+    for system, found in part["systems"].items():
+        summary = dict(found["summary"])
+        inside = summary.pop("flagged_share_in_distribution")
+        rows = [
+            [
+                name,
+                *(mean_and_spread(entry.get(key)) for key in DETECTION),
+                mean_and_spread(entry.get("flagged_share")),
+            ]
+            for name, entry in summary.items()
+        ]
+        shown = table(
+            ("shift", "AUROC", "AUROC, band means", "FPR95", "FPR95, band means", "flagged share"),
+            rows,
+        )
+        blocks.append(
+            f"System `{system}`, {len(found['runs'])} seeds. In distribution {mean_and_spread(inside)} of the pixels "
+            f"are flagged.\n\n{shown}"
+        )
+    return f"### Outliers under real shifts\n\n{data_note(part)} {' '.join(part['protocol'].split())}\n\n" + "\n".join(
+        blocks
+    )
+
+
+def openings(part: dict[str, Any]) -> str:
+    """Scenes of several resolutions, sensors, dates and levels on one grid."""
+    rows = []
+    for name in ("majortom", "ssl4eo", "saclay_e"):
+        facts = part.get(name)
+        if facts:
+            height, width = facts["shape"]
+            size, dates = f"{width} x {height}", ", ".join(str(time) for time in facts["times"])
+            rows.append(
+                [facts["data"]["name"], size, dates, str(len(facts["channels"])), f"{facts['valid_fraction']:.1%}"]
+            )
+    text = "### Opening and aligning\n\n" + table(("data set", "grid, pixels", "dates", "channels", "valid"), rows)
+    pair = part.get("barbellino")
+    if pair:
+        days = [day for day in pair if day != "data"]
+        rows = [
+            [
+                f"{day[:4]}-{day[4:6]}-{day[6:]}",
+                band,
+                number(pair[day]["median_toa"][band]),
+                number(pair[day]["median_boa"][band]),
+            ]
+            for day in days
+            for band in ("B02", "B04", "B08", "B11")
+            if band in pair[day]["median_toa"]
+        ]
+        columns = ("date", "band", "median reflectance, L1C", "median reflectance, L2A")
+        text += f"\nThe two levels of {pair['data']['name']}, same pixels:\n\n" + table(columns, rows)
+    return text
+
+
+def main_path(results: dict[str, Any]) -> str:
+    """The main path on real scenes."""
+    parts = results["parts"]
+    blocks = [comparison(title, parts[name]) for name, title in TITLES.items() if name in parts]
+    blocks += [build(parts[name]) for name, build in (("outliers", outliers), ("openings", openings)) if name in parts]
+    return "## The main path on real scenes\n\n" + provenance(results) + "\n" + "\n".join(blocks)
+
+
+def simulated_city(results: dict[str, Any]) -> str:
+    """Forest against U-Net on simulated cities."""
+    protocol = results["protocol"]
+    rows = [
+        [
+            name.replace("_", " "),
+            *(mean_and_spread(entry[key]) for key in ("oa", "miou")),
+            mean_and_spread(entry["seconds"], 0),
+        ]
+        for name, entry in results["scores"].items()
+    ]
+    wins = results["unet_beats_both_forests"]
+    side = protocol["city_pixels"]
+    return (
+        "## Simulated city: SIMULATED data\n\n"
+        f"{provenance(results)}\n"
+        f"What: {results['what']}. Date {protocol['date']}; {protocol['train_cities']} cities to learn from, "
+        f"{protocol['test_cities']} to test on, {side[1]} x {side[0]} pixels each; {len(protocol['seeds'])} seeds; "
+        f"{protocol['unet_epochs']} epochs of the U-Net.\n\n"
+        + table(("model", "overall accuracy", "mean IoU", "seconds"), rows)
+        + f"\nThe U-Net is better than both forests in {sum(wins)} of {len(wins)} seeds.\n"
+    )
+
+
+SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {"main_path": main_path, "simulated_city": simulated_city}
+
+
+def make_page(folder: Path = RESULTS) -> str:
+    """Return the page for the JSON files that are there.
+
+    Args:
+        folder: Where `<benchmark>.json` files are.
+    """
+    blocks = [HEAD]
+    for name, build in SECTIONS.items():
+        path = folder / f"{name}.json"
+        if path.exists():
+            blocks.append(build(json.loads(path.read_text(encoding="utf-8"))))
+            blocks.append(f"Source: `benchmarks/results/{name}.json`, made by `benchmarks/{name}.py`.\n")
+    return "\n".join(blocks)
+
+
+def main() -> None:
+    """Write or check the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if the page is out of date")
+    page = make_page()
+    if parser.parse_args().check:
+        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
+            sys.exit("docs/results.md is out of date: run `python docs/make_results.py`.")
+        return
+    PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

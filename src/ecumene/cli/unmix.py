@@ -1,0 +1,60 @@
+"""`ecumene unmix`: shares of materials in every pixel."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ecumene.cli import options as opt
+
+
+def unmix(
+    cube: Annotated[str, typer.Argument(help="Scene with many bands, one acquisition.", show_default=False)],
+    out: opt.Out,
+    endmembers: Annotated[
+        str, typer.Option(help="CSV (wavelength_um, wavelength_nm or band; one column a material), auto:6, or auto.")
+    ] = "auto",
+    constraint: Annotated[str, typer.Option(help="fcls, scaled, nnls, scls or ucls.")] = "fcls",
+    extraction: Annotated[str, typer.Option(help="How auto finds endmembers: vca, n-findr or ppi.")] = "vca",
+    seed: Annotated[int, typer.Option(help="Of the extraction.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product.")] = False,
+    cloud_mask: opt.CloudMask = True,
+    sensor: opt.Sensor = None,
+    level: opt.Level = None,
+    scale: opt.Scale = None,
+    offset: opt.Offset = None,
+    nodata: opt.Nodata = None,
+    unit: opt.Unit = None,
+    bands: opt.Bands = None,
+    time: opt.Time = None,
+    crs: opt.Crs = None,
+) -> None:
+    """Unmix a scene: abundances, error bars, residual, outlier flag, validity, with STAC Item and quick-look."""
+    from ecumene.cli.printing import print_product
+    from ecumene.core.progress import progress_bar
+    from ecumene.workflows.unmix import unmix_scene
+
+    chosen: Any = constraint
+    with progress_bar("unmix") as progress:
+        product = unmix_scene(
+            cube,
+            out,
+            endmembers=endmembers,
+            constraint=chosen,
+            extraction=extraction,
+            seed=seed,
+            mask_clouds=cloud_mask,
+            overwrite=overwrite,
+            progress=progress,
+            sensor=sensor,
+            level=level,
+            scale=scale,
+            offset=offset,
+            nodata=nodata,
+            unit=unit,
+            bands=opt.split_list(bands),
+            time=opt.split_list(time),
+            crs=crs,
+        )
+    print_product(product)

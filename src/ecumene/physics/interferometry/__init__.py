@@ -1,0 +1,1 @@
+"""Radar interferometry: from two or many complex images to heights, motion and their error bars."""

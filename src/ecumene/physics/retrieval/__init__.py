@@ -1,0 +1,1 @@
+"""Retrieval of atmospheric columns from spectra: forward model with Jacobians, optimal estimation, sampling."""

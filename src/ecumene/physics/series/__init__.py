@@ -1,0 +1,1 @@
+"""Long series from several instruments: merging with bias correction, trends with honest uncertainty."""

@@ -1,0 +1,1 @@
+"""Speckle of coherent imaging: simulators, equivalent number of looks, filters with error bars, measures of quality."""

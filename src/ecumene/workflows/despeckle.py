@@ -1,0 +1,332 @@
+"""The verb `despeckle`: reflectivity with its error bar from a radar scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from ecumene.core.errors import ConfigurationError, ContractError, SceneError
+from ecumene.core.progress import Progress, silent
+from ecumene.mapping.checksums import InputRecord, input_records, time_text
+from ecumene.mapping.layers import VALID
+from ecumene.mapping.product import Product
+from ecumene.objectives.prediction import LayerSpec
+from ecumene.physics.speckle.looks import independent_share, scene_looks
+from ecumene.physics.speckle.result import Despeckled
+from ecumene.workflows.insar_product import ArrayProduct, check_free, input_record, write_array_product
+from ecumene.workflows.stacks import Declaration, open_sources
+
+METHODS = ("refined-lee", "gamma-map", "nonlocal", "merlin")
+_STRIP = 1024
+_DB = 10.0 / np.log(10.0)
+_OUTLIER = LayerSpec(
+    name="outlier",
+    dtype="uint8",
+    nodata=255,
+    categorical=True,
+    role="outlier",
+    description="1 where the speckle model does not hold (point targets, improbable values); distrust the error bar",
+)
+
+
+@dataclass(frozen=True)
+class _Radar:
+    """A radar scene in memory: intensities or complex values `[bands, H, W]`."""
+
+    values: NDArray[Any]
+    bands: tuple[str, ...]
+    unit: str
+    geobox: GeoBox
+    inputs: tuple[InputRecord, ...]
+    time: str | None
+
+    @property
+    def complex(self) -> bool:
+        """Whether it is single-look complex."""
+        return bool(np.iscomplexobj(self.values))
+
+
+def despeckle(
+    scene: str | Path,
+    out: str | Path,
+    *,
+    method: str = "nonlocal",
+    looks: float | None = None,
+    share: float | None = None,
+    window: int | None = None,
+    search: int = 21,
+    network: str | Path | None = None,
+    steps: int = 600,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = silent,
+    **declaration: Unpack[Declaration],
+) -> Product:
+    """Remove speckle from a radar scene: value, standard deviation, outlier, valid.
+
+    Args:
+        scene: Backscatter (linear power or dB), or a complex GeoTIFF (single-look).
+        out: Folder of the product.
+        method: `refined-lee`, `gamma-map`, `nonlocal`, or `merlin` (a network that trains itself on the scene; complex
+            scenes only).
+        looks: Equivalent number of looks; None: 1 for complex scenes, else estimated from the scene.
+        share: Independent share of neighbouring pixels; None: estimated from the scene.
+        window: Edge of window or patch in pixels; None: 7.
+        search: Edge of the searched window of `nonlocal`.
+        network: Weights for `merlin` from an earlier run; None: train on this scene.
+        steps: Training steps of `merlin`.
+        seed: Of the training.
+        overwrite: Replace a product in `out`.
+        progress: Called with (done, total, what).
+        **declaration: What the files do not say.
+
+    Returns:
+        The product, in the unit of the scene.
+
+    Raises:
+        ConfigurationError: If the method or an option is wrong.
+        ContractError: If the scene is no backscatter, or `merlin` meets intensities.
+        SceneError: If the scene cannot be read.
+        ProductError: If the product cannot be written.
+    """
+    if method not in METHODS:
+        raise ConfigurationError(f"There is no despeckling method {method!r}; choose one of: {', '.join(METHODS)}.")
+    folder = check_free(Path(out), overwrite)
+    radar = _open(scene, declaration)
+    if method == "merlin":
+        if not radar.complex:
+            raise ContractError(
+                "The network learns from both parts of a complex image; give the SLC, or choose nonlocal."
+            )
+        results, found = _merlin(radar, folder, network, steps, seed, progress)
+    else:
+        results, found = _filtered(radar, method, looks, share, window or 7, search, progress)
+    parameters = {"method": method, "window": window or 7, "search": search, "seed": seed, "steps": steps}
+    return write_array_product(folder, _product(radar, method, results, parameters, found))
+
+
+def _open(scene: str | Path, declaration: Declaration) -> _Radar:
+    path = Path(scene)
+    complex_ = path.is_file() and path.suffix.lower() in {".tif", ".tiff"} and _is_complex(path)
+    if complex_:
+        return _open_complex(path, declaration)
+    sources = open_sources([scene], **declaration)
+    if len(sources) != 1:
+        raise ConfigurationError("One scene at a time is despeckled; name a single acquisition.")
+    source = sources[0]
+    units = {band.unit for band in source.bands}
+    if source.quantity != "backscatter" or len(units) != 1:
+        raise ContractError(
+            f"The scene {source.id} is {source.quantity}, not backscatter; speckle is a matter of radar."
+        )
+    from ecumene.scenes.reading import read_bands
+
+    values = read_bands(source, source.band_names, source.geobox)
+    return _Radar(
+        values, source.band_names, units.pop(), source.geobox, input_records([source]), time_text(source.time)
+    )
+
+
+def _is_complex(path: Path) -> bool:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(path) as dataset:
+            return bool(str(dataset.dtypes[0]).startswith("complex"))
+    except RasterioError as error:
+        raise SceneError(f"{path} cannot be opened as a raster; is it damaged?") from error
+
+
+def _open_complex(path: Path, declaration: Declaration) -> _Radar:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        with rasterio.open(path) as dataset:
+            values = dataset.read()
+            names = tuple(name or f"band-{k}" for k, name in enumerate(dataset.descriptions, 1))
+            crs = declaration.get("crs") or dataset.crs
+            shape, transform = dataset.shape, dataset.transform
+    except RasterioError as error:
+        raise SceneError(f"{path} cannot be read whole; is it damaged?") from error
+    listed = declaration.get("bands")
+    names = tuple(listed) if listed is not None else names
+    if len(names) != len(values):
+        raise ConfigurationError(f"{len(names)} bands are declared, but {path.name} has {len(values)}.")
+    record = input_record(path.stem, str(declaration.get("sensor") or "sar"), [path])
+    when = declaration.get("time")
+    time = time_text(np.datetime64(str(when))) if isinstance(when, str) else None
+    return _Radar(values, names, "linear power", GeoBox(shape, transform, crs), (record,), time)
+
+
+def _intensity(radar: _Radar, band: int) -> NDArray[np.float64]:
+    values = radar.values[band]
+    if radar.complex:
+        return np.asarray(np.abs(values.astype(np.complex128)) ** 2)
+    return np.asarray(10.0 ** (values.astype(np.float64) / 10.0) if radar.unit == "dB" else values.astype(np.float64))
+
+
+def _filter(
+    method: str, looks: float, share: float, window: int, search: int
+) -> tuple[Callable[[Any], Despeckled], int]:
+    """Return the filter of one band and the pixels that a strip needs around it."""
+    from ecumene.physics.speckle.nonlocal_filter import nonlocal_means
+    from ecumene.physics.speckle.window_filters import gamma_map, refined_lee
+
+    if method == "nonlocal":
+
+        def run(image: Any) -> Despeckled:
+            return nonlocal_means(image, looks, patch=window, search=search, independent_share=share)
+
+        return run, 2 * (search // 2 + window // 2)
+    chosen = refined_lee if method == "refined-lee" else gamma_map
+
+    def run_window(image: Any) -> Despeckled:
+        return chosen(image, looks, window=window, independent_share=share)
+
+    return run_window, window
+
+
+def _filtered(
+    radar: _Radar,
+    method: str,
+    looks: float | None,
+    share: float | None,
+    window: int,
+    search: int,
+    progress: Progress,
+) -> tuple[list[Despeckled], dict[str, Any]]:
+    """Filter every band in strips of rows, which bounds the memory of the filters."""
+    results: list[Despeckled] = []
+    found: dict[str, Any] = {}
+    for band, name in enumerate(radar.bands):
+        image = _intensity(radar, band)
+        part = independent_share(image) if share is None else share
+        if looks is not None:
+            level, error = looks, None
+        elif radar.complex:
+            level, error = 1.0, None
+        else:
+            estimate = scene_looks(image, independent_share=part)
+            level, error = estimate.value, estimate.standard_deviation
+        found[name] = {"looks": level, "looks_standard_deviation": error, "independent_share": part}
+        run, margin = _filter(method, level, part, window, search)
+        strips = []
+        for row in range(0, len(image), _STRIP):
+            top, bottom = max(row - margin, 0), min(row + _STRIP + margin, len(image))
+            strips.append(_cut(run, image[top:bottom], row - top, min(_STRIP, len(image) - row)))
+            progress(band * len(image) + min(row + _STRIP, len(image)), len(radar.bands) * len(image), "rows")
+        results.append(
+            Despeckled(
+                *(
+                    np.concatenate([getattr(strip, field) for strip in strips])
+                    for field in ("value", "standard_deviation", "looks", "flags")
+                )
+            )
+        )
+    return results, found
+
+
+def _cut(run: Callable[[Any], Despeckled], image: NDArray[np.float64], start: int, rows: int) -> Despeckled:
+    with np.errstate(invalid="ignore"):
+        empty = not (np.isfinite(image) & (image > 0.0)).any()
+    if empty:
+        nothing = np.full((rows, image.shape[1]), np.nan)
+        return Despeckled(nothing, nothing, nothing, np.ones(nothing.shape, np.uint8))
+    result = run(image)
+    place = slice(start, start + rows)
+    return Despeckled(result.value[place], result.standard_deviation[place], result.looks[place], result.flags[place])
+
+
+def _merlin(
+    radar: _Radar, out: Path, network: str | Path | None, steps: int, seed: int, progress: Progress
+) -> tuple[list[Despeckled], dict[str, Any]]:
+    from ecumene.core.optional import require
+
+    require("torch")
+    from ecumene.training.merlin import apply_merlin, load_merlin, save_merlin, train_merlin
+
+    results, found = [], {}
+    for band, name in enumerate(radar.bands):
+        model = (
+            load_merlin(network)
+            if network is not None
+            else train_merlin(radar.values[band], steps=steps, seed=seed, progress=progress)
+        )
+        if network is None:
+            save_merlin(out / f"network-{band + 1}.safetensors", model)
+        results.append(apply_merlin(model, radar.values[band]))
+        found[name] = {"looks": 1.0, "training_loss": [round(loss, 6) for loss in model.losses]}
+    return results, found
+
+
+def _product(
+    radar: _Radar, method: str, results: list[Despeckled], parameters: dict[str, Any], found: dict[str, Any]
+) -> ArrayProduct:
+    value = np.stack([result.value for result in results])
+    error = np.stack([result.standard_deviation for result in results])
+    if radar.unit == "dB":
+        with np.errstate(divide="ignore", invalid="ignore"):
+            error, value = _DB * error / value, 10.0 * np.log10(value)
+    valid = np.asarray(np.stack([result.valid for result in results]).all(axis=0))
+    outlier = np.asarray(np.stack([result.outlier for result in results]).any(axis=0))
+    nan = float("nan")
+    layers: list[tuple[LayerSpec, NDArray[Any]]] = [
+        (
+            LayerSpec(
+                "value",
+                "float32",
+                nan,
+                radar.unit,
+                role="value",
+                band_names=radar.bands,
+                description="backscatter without speckle",
+            ),
+            value,
+        ),
+        (
+            LayerSpec(
+                "uncertainty",
+                "float32",
+                nan,
+                radar.unit,
+                role="uncertainty",
+                band_names=radar.bands,
+                description="standard deviation of value",
+            ),
+            error,
+        ),
+        (
+            LayerSpec(
+                "looks",
+                "float32",
+                nan,
+                "1",
+                band_names=radar.bands,
+                description="equivalent number of looks of the mean that value rests on",
+            ),
+            np.stack([result.looks for result in results]),
+        ),
+        (_OUTLIER, outlier[None].astype(np.uint8)),
+        (VALID, valid[None].astype(np.uint8)),
+    ]
+    return ArrayProduct(
+        name=f"despeckle-{method}",
+        title=f"Backscatter despeckled by {method}",
+        lineage=f"Speckle removed by {method}, band by band, in linear power; the error bar is the method's own.",
+        geobox=radar.geobox,
+        layers=layers,
+        valid=valid,
+        inputs=radar.inputs,
+        start=radar.time,
+        end=radar.time,
+        parameters=parameters,
+        results=found,
+    )

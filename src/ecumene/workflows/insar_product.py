@@ -1,0 +1,234 @@
+"""Writes arrays as a product like every other: COGs, styles, quick-look and a STAC Item, by mapping's writers."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from ecumene import __version__
+from ecumene.core.errors import ProductError
+from ecumene.core.files import ensure_writable_folder, multihash_of, write_json, write_text
+from ecumene.mapping.checksums import InputFile, InputRecord
+from ecumene.mapping.cog import class_table, write_category_names, write_cog
+from ecumene.mapping.item import band_objects, file_asset, footprint, layer_asset, slug
+from ecumene.mapping.plan import Plan
+from ecumene.mapping.product import ITEM_NAME, PRODUCT_VERSION, Product, open_product
+from ecumene.mapping.quicklook import write_quicklook
+from ecumene.mapping.stac_models import EXTENSIONS, validate_item
+from ecumene.mapping.statistics import BandStatistics, band_statistics
+from ecumene.mapping.styles import paletted_style, ramp_style
+from ecumene.mapping.tiles import TileStore, encode_tile
+from ecumene.objectives.prediction import LayerSpec
+
+_WORK = ".work"
+
+
+@dataclass(frozen=True)
+class ArrayProduct:
+    """What is to be written.
+
+    Attributes:
+        name: Short name of the method.
+        title: One line for readers.
+        lineage: How the layers were made, one or two sentences.
+        geobox: Grid of all layers.
+        layers: Specification and physical values `[bands, H, W]` of each layer; the last one is `valid`.
+        valid: Mapped pixels, `[H, W]`.
+        inputs: Files that went in.
+        start: First date of the data (RFC 3339), or None.
+        end: Last date.
+        parameters: Options of the method (JSON values), for provenance.
+        results: Figures of the run (JSON values).
+    """
+
+    name: str
+    title: str
+    lineage: str
+    geobox: GeoBox
+    layers: Sequence[tuple[LayerSpec, NDArray[Any]]]
+    valid: NDArray[np.bool_]
+    inputs: tuple[InputRecord, ...]
+    start: str | None
+    end: str | None
+    parameters: Mapping[str, Any]
+    results: Mapping[str, Any]
+
+
+def input_record(identifier: str, sensor: str, files: Sequence[Path]) -> InputRecord:
+    """Record files by name and checksum, never by path."""
+    listed = tuple(InputFile(name=path.name, checksum=multihash_of(path)) for path in files)
+    return InputRecord(id=identifier, sensor=sensor, level="", time=None, licence=None, files=listed)
+
+
+def check_free(out: Path, overwrite: bool) -> Path:
+    """Return the writable folder, or refuse one that holds a product already.
+
+    Raises:
+        ProductError: If it does and may not be replaced.
+    """
+    folder = ensure_writable_folder(out)
+    if (folder / ITEM_NAME).exists() and not overwrite:
+        raise ProductError(f"{out} already holds a product; use --overwrite to replace it, or another --out.")
+    return folder
+
+
+def write_array_product(out: Path, product: ArrayProduct) -> Product:
+    """Write layers, styles and quick-look, and at last the Item that makes them a product.
+
+    Args:
+        out: Folder; a product in it is replaced.
+        product: What to write.
+
+    Raises:
+        ProductError: If something cannot be written whole or is not valid.
+    """
+    (out / ITEM_NAME).unlink(missing_ok=True)  # from here on the folder holds no finished product
+    plan = _plan(product)
+    specs = tuple(spec for spec, _ in product.layers)
+    store = TileStore(out / _WORK, plan, specs)
+    try:
+        statistics = _store_tile(product, plan, store)
+        assets: dict[str, dict[str, Any]] = {}
+        for spec in specs:
+            path = out / f"{spec.name}.tif"
+            write_cog(path, plan, spec, store, None)
+            bands = band_objects(spec, None, statistics[spec.name], plan.shape[0] * plan.shape[1])
+            assets[spec.name] = layer_asset(path, spec, None, bands)
+    finally:
+        shutil.rmtree(out / _WORK, ignore_errors=True)
+    for spec in specs:
+        assets |= _style(out, spec, assets[spec.name])
+    picture = out / "quicklook.png"
+    write_quicklook(picture, {spec.name: (out / f"{spec.name}.tif", spec) for spec in specs}, None, product.title)
+    assets["quicklook"] = file_asset(picture, "image/png", ["overview"], "quick-look")
+    _write_item(out, product, plan, assets)
+    return open_product(out)
+
+
+def _plan(product: ArrayProduct) -> Plan:
+    """One window that is the whole grid: mapping's writers need grid and compression from a plan."""
+    shape = (int(product.geobox.shape[0]), int(product.geobox.shape[1]))
+    crs = product.geobox.crs
+    if crs is None:
+        raise ProductError("A product needs a coordinate system; declare the scene's with --crs.")
+    epsg = crs.to_epsg()
+    a = product.geobox.affine
+    return Plan(
+        crs=f"EPSG:{epsg}" if epsg else crs.to_wkt(),
+        transform=(a.a, a.b, a.c, a.d, a.e, a.f),
+        shape=shape,
+        window=shape,
+        overlap=0,
+        multiple=1,
+        tile_windows=(1, 1),
+        batch_size=1,
+        backend="none",
+        precision="fp64",
+        threads=1,
+        layers=tuple(spec.name for spec, _ in product.layers),
+        polygons=False,
+        minimum_mapping_unit_m2=0.0,
+        compress="zstd",
+        blocksize=512,
+        model=product.name,
+        model_checksum="",
+        inputs=product.inputs,
+        frames=(),
+        channels=(),
+    )
+
+
+def _store_tile(product: ArrayProduct, plan: Plan, store: TileStore) -> dict[str, tuple[BandStatistics, ...]]:
+    tile = next(plan.tiles())
+    files: dict[str, tuple[bytes, tuple[BandStatistics, ...]]] = {}
+    for spec, values in product.layers:
+        if values.shape != (spec.count, *plan.shape):
+            raise ProductError(f"The layer {spec.name} has the shape {values.shape}, not {(spec.count, *plan.shape)}.")
+        known = np.ones(plan.shape, bool) if spec.role == "valid" else product.valid
+        stored = spec.encode(values, known)
+        numbers = tuple(band_statistics(band, known, spec) for band in stored)
+        files[spec.name] = (encode_tile(stored, spec, plan, tile), numbers)
+    store.finish(tile, files)
+    return {name: numbers for name, (_, numbers) in files.items()}
+
+
+def _style(out: Path, spec: LayerSpec, asset: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    result = {}
+    table = class_table(spec, None)
+    if table:
+        names = out / f"{spec.name}.tif.aux.xml"
+        write_category_names(names, table)
+        result[f"{spec.name}-names"] = file_asset(names, "application/xml", ["metadata"], f"names of {spec.name}")
+        text = paletted_style(table)
+    elif spec.role in {"value", "uncertainty"}:
+        measured = asset["bands"][0]["statistics"]
+        low, high = spec.limits or (measured.get("minimum", 0.0), measured.get("maximum", 1.0))
+        text = ramp_style(low, high, spec.unit)
+    else:
+        return result
+    style = out / f"{spec.name}.qml"
+    write_text(style, text)
+    described = file_asset(style, "application/xml", ["metadata", "style"], f"QGIS style of {spec.name}")
+    return result | {f"{spec.name}-style": described}
+
+
+def _properties(product: ArrayProduct, plan: Plan) -> dict[str, Any]:
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    bounds = product.geobox.extent.boundingbox
+    epsg = plan.crs if plan.crs.startswith("EPSG:") else None
+    result: dict[str, Any] = {"datetime": now, "ecumene:datetime_is": "processing, because no file states its time"}
+    if product.start is not None and product.end is not None:
+        result = {"datetime": None, "start_datetime": product.start, "end_datetime": product.end}
+    result |= {
+        "title": product.title,
+        "created": now,
+        "proj:code": epsg,
+        "proj:shape": list(plan.shape),
+        "proj:transform": list(plan.transform),
+        "proj:bbox": [bounds.left, bounds.bottom, bounds.right, bounds.top],
+        "processing:lineage": product.lineage,
+        "processing:software": {"ecumene": __version__},
+        "processing:datetime": now,
+        "ecumene:product_version": PRODUCT_VERSION,
+        "ecumene:method": {"name": product.name, "parameters": dict(product.parameters)},
+        "ecumene:results": dict(product.results),
+    }
+    if epsg is None:
+        result["proj:wkt2"] = plan.crs
+    return result
+
+
+def _write_item(out: Path, product: ArrayProduct, plan: Plan, assets: dict[str, dict[str, Any]]) -> None:
+    from pydantic import ValidationError
+    from pystac.errors import STACValidationError
+
+    geometry, bbox = footprint(plan)
+    links = [
+        {"rel": "derived_from", "href": file.name, "title": record.id, "file:checksum": file.checksum}
+        for record in product.inputs
+        for file in record.files
+    ]
+    item = {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": list(EXTENSIONS),
+        "id": slug(f"{product.name}-{(product.end or '')[:10]}"),
+        "geometry": geometry,
+        "bbox": bbox,
+        "properties": _properties(product, plan),
+        "links": links,
+        "assets": assets,
+    }
+    try:
+        validate_item(item)
+    except (STACValidationError, ValidationError) as error:
+        raise ProductError(f"The product's STAC Item is not valid, so it was not written: {error}.") from error
+    write_json(out / ITEM_NAME, item)
