@@ -36,8 +36,15 @@ rooms: install
 unit: install
 	$(BIN)/pytest -n 2
 
+# The same tests with the oldest versions that pyproject.toml admits.
+min-versions:
+	test -x $(VENV)-min/bin/python || $(PYTHON) -m venv $(VENV)-min
+	$(VENV)-min/bin/python -m pip --disable-pip-version-check -q install -c constraints-min.txt torch
+	$(VENV)-min/bin/python -m pip --disable-pip-version-check -q install -c constraints-min.txt -e '.[all,test]'
+	$(VENV)-min/bin/python -m pytest -n 2 tests/core tests/scenes tests/samples tests/models tests/mapping tests/workflows
+
 docs: install
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) demo site build dist
+	rm -rf $(VENV) $(VENV)-min demo site build dist

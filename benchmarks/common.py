@@ -44,7 +44,9 @@ def machine() -> dict[str, Any]:
     model = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         model = names[0] if names else model
     return {
         "processor": model,
@@ -75,6 +77,11 @@ def store(name: str, results: dict[str, Any]) -> Path:
     """Write results with machine and time to `benchmarks/results/<name>.json`."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    stamped = {"benchmark": name, "run": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(), **results}
+    stamped = {
+        "benchmark": name,
+        "run": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        **results,
+    }
     path.write_text(json.dumps(stamped, indent=2, allow_nan=False) + "\n")
     return path

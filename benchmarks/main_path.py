@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from common import RESULTS, data_root, data_set, spread, store
-
 from ecumene import assess_map, map_scenes, train_model
 from ecumene.indicators.accuracy import number
 from ecumene.mapping.product import Product
@@ -51,7 +50,9 @@ def train_map_assess(
         "overall_accuracy": assessment.measure("overall_accuracy"),
         "macro_f1": assessment.measure("macro_f1"),
         "kappa": assessment.measure("kappa"),
-        "per_class_f1": dict(zip(assessment.legend.names, map(number, assessment.accuracy.measures["f1"]), strict=True)),
+        "per_class_f1": dict(
+            zip(assessment.legend.names, map(number, assessment.accuracy.measures["f1"]), strict=True)
+        ),
         "area_adjusted_overall_accuracy": assessment.adjusted.overall.to_dict(),
         "held_out_pixels": {
             "pixels": card.get("pixels"),
@@ -67,7 +68,14 @@ def train_map_assess(
 def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean and spread over seeds of the figures that are compared."""
     out: dict[str, Any] = {}
-    for key in ("overall_accuracy", "macro_f1", "kappa", "train_seconds", "calibration", "flagged_share_in_distribution"):
+    for key in (
+        "overall_accuracy",
+        "macro_f1",
+        "kappa",
+        "train_seconds",
+        "calibration",
+        "flagged_share_in_distribution",
+    ):
         values = [run[key] for run in runs if run.get(key) is not None]
         if values:
             out[key] = spread(values)
@@ -75,7 +83,13 @@ def summarise(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def compare(
-    name: str, cases: dict[str, dict[str, Any]], labels: Path, field: str, declaration: dict[str, Any], seeds: int, **common: Any
+    name: str,
+    cases: dict[str, dict[str, Any]],
+    labels: Path,
+    field: str,
+    declaration: dict[str, Any],
+    seeds: int,
+    **common: Any,
 ) -> dict[str, Any]:
     """Run every case with the same seeds, so with the same split."""
     results: dict[str, Any] = {}
@@ -84,11 +98,22 @@ def compare(
         for seed in range(FIRST_SEED, FIRST_SEED + seeds):
             with tempfile.TemporaryDirectory() as folder:
                 run = train_map_assess(
-                    setting["scenes"], labels, Path(folder), field=field, declaration=declaration, seed=seed,
-                    system=setting["system"], **common, **setting.get("options", {}),
+                    setting["scenes"],
+                    labels,
+                    Path(folder),
+                    field=field,
+                    declaration=declaration,
+                    seed=seed,
+                    system=setting["system"],
+                    **common,
+                    **setting.get("options", {}),
                 )
             runs.append({"seed": seed, **run})
-            print(f"{name:12s} {case:24s} seed {seed}: OA {run['overall_accuracy']:.3f}  macro F1 {run['macro_f1']:.3f}  {run['train_seconds']} s", flush=True)
+            print(
+                f"{name:12s} {case:24s} seed {seed}: OA {run['overall_accuracy']:.3f}  "
+                f"macro F1 {run['macro_f1']:.3f}  {run['train_seconds']} s",
+                flush=True,
+            )
         results[case] = {"summary": summarise(runs), "runs": runs}
     return results
 
@@ -105,7 +130,11 @@ def slovenia(seeds: int) -> dict[str, Any]:
         "random forest, three dates": {"scenes": series, "system": "random-forest"},
     }
     results = compare("slovenia", cases, labels, "LULC_NAME", SLOVENIA, seeds, mask_clouds=False)
-    return {"data": data_set("s2_eopatch_slovenia", [*series, labels]), "protocol": "spatial blocks, held-out points", "cases": results}
+    return {
+        "data": data_set("s2_eopatch_slovenia", [*series, labels]),
+        "protocol": "spatial blocks, held-out points",
+        "cases": results,
+    }
 
 
 def amazon(seeds: int) -> dict[str, Any]:
@@ -118,7 +147,11 @@ def amazon(seeds: int) -> dict[str, Any]:
         "random forest": {"scenes": scenes, "system": "random-forest"},
     }
     results = compare("amazon", cases, labels, "class", declaration, seeds, split_by="feature")
-    return {"data": data_set("s2_amazon_village", [*scenes, labels]), "protocol": "whole polygons held out", "cases": results}
+    return {
+        "data": data_set("s2_amazon_village", [*scenes, labels]),
+        "protocol": "whole polygons held out",
+        "cases": results,
+    }
 
 
 def landsat(seeds: int) -> dict[str, Any]:
@@ -131,7 +164,11 @@ def landsat(seeds: int) -> dict[str, Any]:
         "random forest": {"scenes": scenes, "system": "random-forest"},
     }
     results = compare("landsat", cases, labels, "class", declaration, seeds, split_by="feature")
-    return {"data": data_set("landsat5_para_1988", [folder / "LT5_1988-08-14_dn.tif", *scenes, labels]), "protocol": "whole polygons held out", "cases": results}
+    return {
+        "data": data_set("landsat5_para_1988", [folder / "LT5_1988-08-14_dn.tif", *scenes, labels]),
+        "protocol": "whole polygons held out",
+        "cases": results,
+    }
 
 
 PARTS = {"slovenia": slovenia, "amazon": amazon, "landsat": landsat}

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import data_root, data_set
 
+from common import data_root, data_set
 from ecumene.scenes.grid import full_window
 from ecumene.scenes.opening import describe_scene
 from ecumene.scenes.reading import read_bands
 from ecumene.scenes.stack import SceneStack, align_scenes
+
+L1C: dict[str, Any] = {"sensor": "sentinel-2", "level": "L1C", "scale": 1e-4, "offset": 0.0}
+GRD: dict[str, Any] = {"sensor": "sentinel-1", "level": "GRD", "unit": "dB", "scale": 1.0, "offset": 0.0}
 
 
 def _quantiles(image: np.ndarray) -> list[float]:
@@ -52,15 +55,12 @@ def ssl4eo() -> dict[str, Any]:
     root = data_root() / "ssl4eo_s12_patch_0000200"
     optical = sorted((root / "s2c" / "0000200").iterdir())
     radar = sorted((root / "s1" / "0000200").iterdir())
-    sources = [
-        describe_scene(folder, sensor="sentinel-2", level="L1C", scale=1e-4, offset=0.0, time=_date(folder.name[:8]))
-        for folder in optical
-    ] + [
-        describe_scene(folder, sensor="sentinel-1", level="GRD", unit="dB", scale=1.0, offset=0.0, time=_date(folder.name[17:25]))
-        for folder in radar
+    sources = [describe_scene(folder, **L1C, time=_date(folder.name[:8])) for folder in optical] + [
+        describe_scene(folder, **GRD, time=_date(folder.name[17:25])) for folder in radar
     ]
     files = [path for folder in (*optical, *radar) for path in sorted(folder.glob("*.tif"))]
-    return {"data": data_set("ssl4eo_s12_patch_0000200", files), **_stack_facts(align_scenes(sources, mask_clouds=False))}
+    facts = _stack_facts(align_scenes(sources, mask_clouds=False))
+    return {"data": data_set("ssl4eo_s12_patch_0000200", files), **facts}
 
 
 def _date(compact: str) -> str:
@@ -91,11 +91,13 @@ def barbellino() -> dict[str, Any]:
     names = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12"]
     out: dict[str, Any] = {"data": data_set("s2_l1c_l2a_pair_barbellino", sorted(root.glob("*.tif")))}
     for day in ("20170703", "20190723"):
-        toa = describe_scene(
-            root / f"S2A1C_{day}_022_Barbellino_TOA_10.tif", sensor="sentinel-2", level="L1C", scale=1e-4, offset=0.0, bands=names
-        )
+        toa = describe_scene(root / f"S2A1C_{day}_022_Barbellino_TOA_10.tif", **L1C, bands=names)
         boa = describe_scene(
-            root / f"S2A2A_{day}_022_Barbellino_BOA_10.tif", sensor="sentinel-2", level="L2A", scale=1e-4, offset=0.0,
+            root / f"S2A2A_{day}_022_Barbellino_BOA_10.tif",
+            sensor="sentinel-2",
+            level="L2A",
+            scale=1e-4,
+            offset=0.0,
             bands=[name for name in names if name != "B10"],
         )
         common = [name for name in names if name != "B10"]
@@ -114,5 +116,3 @@ def barbellino() -> dict[str, Any]:
 def openings(seeds: int) -> dict[str, Any]:
     """Open and align the files whose shapes and resolutions differ; nothing here is random."""
     return {"majortom": majortom(), "ssl4eo": ssl4eo(), "saclay_e": saclay(), "barbellino": barbellino()}
-
-

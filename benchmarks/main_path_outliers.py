@@ -1,8 +1,8 @@
 """Outliers under real shifts: a model of one Slovenian scene meets clouds and other countries, same bands, same level.
 
-In distribution: labelled pixels of the blocks that nothing was fitted on. The yardsticks see the band means of the same 5 x 5
-pixels and are fitted on the same training pixels: a Gaussian with covariance (Mahalanobis distance), and the mean squared
-standardised distance, which knows means and spreads only.
+In distribution: labelled pixels of the blocks that nothing was fitted on. The yardsticks see the band means of the same
+5 x 5 pixels and are fitted on the same training pixels: a Gaussian with covariance (Mahalanobis distance), and the mean
+squared standardised distance, which knows means and spreads only.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import data_root, data_set, spread
 from scipy.ndimage import uniform_filter
 
+from common import data_root, data_set, spread
 from ecumene import train_model
 from ecumene.core.window import Window
 from ecumene.models.bundle import Model
@@ -70,7 +70,14 @@ def _band_means(image: np.ndarray) -> np.ndarray:
 def _one(seed: int, system: str, labels: Path, scene: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         model = train_model(
-            scene, labels, Path(folder) / "model", label_field="LULC_NAME", system=system, seed=seed, mask_clouds=False, **L1C
+            scene,
+            labels,
+            Path(folder) / "model",
+            label_field="LULC_NAME",
+            system=system,
+            seed=seed,
+            mask_clouds=False,
+            **L1C,
         )
     stack = open_stack(scene, mask_clouds=False, **L1C)
     raster = read_labels(labels, "LULC_NAME", stack.geobox)
@@ -132,7 +139,8 @@ def outliers(seeds: int) -> dict[str, Any]:
             }
             line = summary[name]
             print(
-                f"outliers {name:20s} AUROC {line['auroc']['mean']:.6f} (band means {line['auroc_band_means']['mean']:.6f}, "
+                f"outliers {name:20s} AUROC {line['auroc']['mean']:.6f} "
+                f"(band means {line['auroc_band_means']['mean']:.6f}, "
                 f"without covariance {line['auroc_band_means_without_covariance']['mean']:.6f})"
                 f"  flagged {line['flagged_share']['mean']:.3f}",
                 flush=True,

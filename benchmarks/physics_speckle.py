@@ -31,7 +31,7 @@ from ecumene.physics.speckle.quality import (
 )
 from ecumene.physics.speckle.result import Despeckled
 from ecumene.physics.speckle.simulate import complex_speckle, gamma_speckle
-from ecumene.physics.speckle.slc import sublooks
+from ecumene.physics.speckle.slc import complex_share, sublooks
 from ecumene.physics.speckle.window_filters import gamma_map, refined_lee
 
 Filter = Callable[..., Despeckled]
@@ -119,7 +119,7 @@ def chip(slc: np.ndarray, quick: bool) -> dict[str, Any]:
     from ecumene.training.merlin import apply_merlin, train_merlin
 
     intensity = np.abs(slc.astype(np.complex128)) ** 2
-    share = independent_share(intensity)
+    share = complex_share(slc)
     region = quiet_region(intensity)
     before = estimate_looks(intensity[region], independent_share=share)
     results: dict[str, Any] = {
@@ -137,13 +137,12 @@ def chip(slc: np.ndarray, quick: bool) -> dict[str, Any]:
     links = [_speckle_correlation(first, second) for first, second in pairs]
     chosen = int(np.argmin(np.abs(links)))
     first, second = pairs[chosen]
-    part = independent_share(first)
-    held: dict[str, Any] = {"axis": chosen, "speckle_correlation": round(float(links[chosen]), 3)}
-    held["unfiltered"] = round(
-        float(np.median(held_out_deviance(np.maximum(first, 1e-3 * first.mean()), second, 1.0))), 3
-    )
+    part = share  # half of the samples of half of the band are as correlated as before
+    held: dict[str, Any] = {"axis": chosen, "correlation_of_normalised_sublooks": round(float(links[chosen]), 3)}
     box = ndimage.uniform_filter(first, 7)
     edges = _edges(ndimage.uniform_filter(first + second, 5))
+    floor = 0.05 * ndimage.uniform_filter(first, 7)
+    held["unfiltered"] = _deviances(np.maximum(first, floor), second, edges)
     held["boxcar_7"] = _deviances(box, second, edges)
     for label, method in FILTERS.items():
         held[label] = _deviances(method(first, 1.0, independent_share=part).value, second, edges)
@@ -164,7 +163,7 @@ def _deviances(estimate: np.ndarray, held: np.ndarray, edges: np.ndarray) -> dic
 
 
 def _speckle_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Correlation of two intensities after division by the local mean of both."""
+    """Correlation of two intensities over the local mean of both: speckle, and structure within 9 pixels."""
     local = ndimage.uniform_filter(first + second, 9)
     return float(np.corrcoef((first / local).ravel(), (second / local).ravel())[0, 1])
 

@@ -80,7 +80,7 @@ def main(demo: Path) -> None:
 
     figure, axes = canvas(2)
     axes[0].imshow(natural(demo / "scenes" / CLOUDED))
-    axes[0].set_title("another date (SIMULATED), not masked")
+    axes[0].set_title("another date (SIMULATED)")
     flags = read_reduced(open_product(demo / "product-clouded").path("outlier"))
     axes[1].imshow(flags, cmap=ListedColormap(["#e1e1e1", "#d55e00"]), vmin=0, vmax=1, interpolation="nearest")
     axes[1].set_title(f"outlier: {np.nanmean(flags):.0%} of the pixels")

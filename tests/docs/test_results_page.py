@@ -35,7 +35,7 @@ def main_path():
     }
     data = {"name": "a data set", "kind": "real", "sha256": "0123456789abcdef" * 4}
     shift = {"auroc": spread(0.991), "auroc_band_means": spread(0.876), "fpr95": spread(0.1)}
-    shift["flagged_share"] = spread(0.9)
+    shift |= {"auroc_band_means_without_covariance": spread(0.5), "flagged_share": spread(0.9)}
     outliers = {"summary": {"flagged_share_in_distribution": spread(0.017), "clouded": shift}, "runs": [{}]}
     opened = {"data": data, "shape": [264, 300], "times": ["2020-02-23", None], "channels": ["a", "b"]}
     opened["valid_fraction"] = 0.5
@@ -55,13 +55,24 @@ def test_figures_come_from_the_file(maker, tmp_path):
     page = maker.make_page(tmp_path)
     for expected in (
         "| unet | 0.432 ± 0.012 | 0.346 | 0.234 | 0.057 | 0.876 | 0.032 | 61 |",
-        "| clouded | 0.991 | 0.876 | 0.100 | - | 0.900 |",
+        "| clouded | 0.9910 | 0.8760 | 0.5000 | 0.100 | 0.900 |",
         "| a data set | 300 x 264 | 2020-02-23, None | 2 | 50.0% |",
         "(real, SHA-256 `0123456789abcdef…`)",
         "some processor",
     ):
         assert expected in page
     assert "simulated city" not in page.lower()
+
+
+def test_networks_are_compared_with_the_forest_of_the_same_seed(maker):
+    def case(*values):
+        return {"runs": [{"seed": seed, "overall_accuracy": value} for seed, value in enumerate(values)]}
+
+    cases = {"unet, one date": case(0.8, 0.7, 0.9), "random forest, one date": case(0.7, 0.75, 0.8), "other": case(0.1)}
+    text = maker.against_forest(cases)
+    assert "unet, one date: overall accuracy +0.050 ± 0.087 against" in text
+    assert "better in 2 of 3" in text
+    assert "other" not in text
 
 
 def test_nothing_without_files(maker, tmp_path):

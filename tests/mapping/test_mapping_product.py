@@ -56,7 +56,8 @@ def test_rasters_describe_themselves(made):
     _, product = made
     with rasterio.open(product.path("value")) as source:
         colours = source.colormap(1)
-        assert colours[1] == (0x00, 0x72, 0xB2, 255)
+        first = product.legend.classes[0].colour
+        assert colours[1] == (*bytes.fromhex(first[1:]), 255)
         assert source.nodata == 255
         assert "built & paved" in source.tags()["classes"]
     names = ElementTree.parse(product.folder / "value.tif.aux.xml").getroot().findall(".//Category")
@@ -157,7 +158,11 @@ def test_a_grid_across_the_antimeridian_is_cut(tmp_path):
 def test_styles_are_xml_and_hold_the_legend(made):
     _, product = made
     entries = ElementTree.parse(product.folder / "value.qml").getroot().findall(".//paletteEntry")
-    assert [(e.get("value"), e.get("label"), e.get("color")) for e in entries][2] == ("3", "built & paved", "#009e73")
+    assert [(e.get("value"), e.get("label"), e.get("color")) for e in entries][2] == (
+        "3",
+        "built & paved",
+        product.legend.classes[2].colour,
+    )
     items = ElementTree.parse(product.folder / "uncertainty.qml").getroot().findall(".//item")
     assert [float(e.get("value")) for e in items] == [0.0, 0.25, 0.5, 0.75, 1.0]
 

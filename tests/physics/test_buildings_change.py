@@ -26,14 +26,14 @@ def town():
 def test_heights_of_buildings_have_honest_errors():
     labels, surface, truth = town()
     scores = []
-    for seed in range(150):
+    for seed in range(80):
         noisy = surface + 1.5 * np.random.default_rng(seed).normal(size=surface.shape)
         found = building_heights(noisy, 1.5, labels)
         assert not found.outlier.any()
         scores.append((found.height_m - truth) / found.standard_deviation_m)
     scores = np.concatenate(scores)
     assert abs(scores.mean()) < 0.1
-    assert scores.std() == pytest.approx(0.8, abs=0.12)  # sigma / sqrt(n) of a mean, a median is stated: 1.25 x
+    assert scores.std() == pytest.approx(1.0, abs=0.08)
     assert list(found.labels) == [1, 2, 3, 4, 5, 6]
     assert np.allclose(found.ground_m, 100, atol=1)
 
@@ -89,7 +89,7 @@ def test_plane_is_found_in_spite_of_new_buildings():
 
 
 def test_no_change_is_seldom_significant_and_a_new_house_always():
-    labels, surface, _ = town()
+    _, surface, _ = town()
     rng = np.random.default_rng(3)
     second = surface + 1.0 + 0.02 * np.indices(surface.shape)[1]  # a shift and a tilt that are no change
     second[50:58, 20:34] += 9.0
@@ -125,7 +125,7 @@ def test_volume_errors_hold_with_correlated_noise(kernel):
     labels, surface, _ = town()
     grown = np.where(labels == 3, 4.0, 0.0)
     scores = []
-    for seed in range(400):
+    for seed in range(200):
         rng = np.random.default_rng(seed)
         noise = rng.normal(size=(2, *surface.shape))
         if kernel > 1:

@@ -103,7 +103,7 @@ def test_velocity_product(stack):
 
 def test_complex_input_is_unwrapped_and_gives_the_same_velocity(stack):
     out = stack["folder"] / "a"
-    options = {"coherence": [stack["coherence"]], "reference": "480250,2149750", **RADAR}
+    options = {"coherence": [stack["coherence"]], "reference": "480250,2149450", **RADAR}
     first = insar([stack["phase"]], stack["pairs"], out, **options)
     second = insar([stack["complex"]], stack["pairs"], stack["folder"] / "b", **options)
     assert np.allclose(layer(first, "value")[2:], layer(second, "value")[2:], atol=1e-2)
@@ -128,7 +128,7 @@ def test_single_pair_gives_height(stack):
         looks=16, wavelength_m=0.0311, incidence_deg=38.0, slant_range_m=6e5, passes=1, reference="480050,2149950",
     )  # fmt: skip
     assert product.layers["value"].unit == "m"
-    assert np.allclose(layer(product, "value"), truth, atol=0.1)
+    assert np.ptp(layer(product, "value") - truth) < 0.01  # heights are relative to the reference
     results = product.properties["ecumene:results"]
     assert results["heights_of_ambiguity_m"][0] == pytest.approx(float(geometry.height_of_ambiguity(120.0)), abs=1e-2)
     assert results["relative_height_error_90_m"] > 0

@@ -43,7 +43,8 @@ def test_noise_falls_with_coherence_and_looks(first, second, looks):
 
 
 def test_cramer_rao_bound_is_met_by_many_looks_and_never_beaten_at_high_coherence():
-    assert phase_deviation(0.8, 200) == pytest.approx(float(phase_deviation_bound(0.8, 200)), rel=5e-3)
+    assert phase_deviation(0.8, 90) == pytest.approx(float(phase_deviation_bound(0.8, 90)), rel=1e-2)
+    assert phase_deviation(0.8, 400) == pytest.approx(float(phase_deviation_bound(0.8, 400)), rel=1e-2)
     for looks in (1, 2, 8, 32):
         assert phase_deviation(0.95, looks) > phase_deviation_bound(0.95, looks)
     assert phase_deviation(0.0, 4) == pytest.approx(np.pi / np.sqrt(3), rel=1e-4)

@@ -11,7 +11,7 @@ from ecumene.core.errors import ConfigurationError, SceneError
 from ecumene.physics.speckle.nonlocal_filter import likelihood_ratio_moments, nonlocal_means
 from ecumene.physics.speckle.result import FEW_SAMPLES, IMPROBABLE, INVALID, POINT_TARGET
 from ecumene.physics.speckle.simulate import complex_speckle, gamma_speckle, multilook_speckle
-from ecumene.physics.speckle.slc import centre_spectrum, occupied_band, spectral_centroid, sublooks
+from ecumene.physics.speckle.slc import centre_spectrum, complex_share, occupied_band, spectral_centroid, sublooks
 from ecumene.physics.speckle.window_filters import gamma_map, refined_lee
 
 
@@ -191,3 +191,15 @@ def test_sublooks_share_the_scene_but_not_the_speckle():
         sublooks(np.ones((8, 8), complex), 2)
     with pytest.raises(SceneError, match="real"):
         sublooks(np.ones((8, 8)), 0)
+
+
+@pytest.mark.parametrize("bandwidth", [(1.0, 1.0), (0.6, 0.8), (0.75, 0.75)])
+def test_complex_share_ignores_texture(bandwidth):
+    rng = np.random.default_rng(9)
+    speckle = complex_speckle(rng, (200, 200), bandwidth=bandwidth)
+    textured = speckle * np.sqrt(gamma_speckle(rng, (200, 200), 2.0, correlation_px=2.0))
+    expected = bandwidth[0] * bandwidth[1]
+    assert complex_share(speckle) == pytest.approx(expected, abs=0.06)
+    assert complex_share(textured) == pytest.approx(expected, abs=0.1)
+    with pytest.raises(SceneError, match="rows and columns"):
+        complex_share(speckle[:8, :8])

@@ -105,7 +105,7 @@ def test_independent_share_of_white_and_oversampled_speckle():
     assert independent_share(multilook_speckle(rng, (300, 300), 1)) == pytest.approx(1.0, abs=0.05)
     # The intensity's correlation is |sinc|^2, whose sum over lags is 1 / bandwidth.
     oversampled = multilook_speckle(rng, (300, 300), 1, bandwidth=(0.6, 0.8))
-    assert independent_share(oversampled) == pytest.approx(0.48, abs=0.1)
+    assert independent_share(oversampled) == pytest.approx(0.48, abs=0.15)
 
 
 def test_structure_does_not_count_as_correlation():

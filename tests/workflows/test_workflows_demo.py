@@ -53,7 +53,7 @@ def test_the_demonstration_leaves_everything(demonstration):
     result, folder, steps = demonstration
     assert result.report == (folder / "report.html").resolve()
     assert result.assessment.sample_size > 100
-    assert Model.load(folder / "model").spec.training["system"] == "unet-small"
+    assert Model.load(folder / "model").spec.training["seed"] == 1
     open_product(folder / "product", verify=True)
     open_product(folder / "product-clouded", verify=True)
     assert (folder / "assessment.json").is_file()

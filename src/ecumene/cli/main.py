@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from ecumene.cli import assess, demo, info, listing, mapping, train
+from ecumene.cli import (
+    assess,
+    demo,
+    despeckle,
+    info,
+    insar,
+    listing,
+    mapping,
+    retrieve,
+    sharpen,
+    tomography,
+    train,
+    unmix,
+)
 from ecumene.core.errors import EcumeneError
 
 app = typer.Typer(
@@ -24,6 +37,12 @@ app.command("train")(train.train)
 app.command("map")(mapping.map_)
 app.command("assess")(assess.assess)
 app.command("demo")(demo.demo)
+app.command("tomography")(tomography.tomography)
+app.command("insar")(insar.insar)
+app.command("unmix")(unmix.unmix)
+app.command("sharpen")(sharpen.sharpen)
+app.command("despeckle")(despeckle.despeckle)
+app.command("retrieve")(retrieve.retrieve)
 app.command("sensors")(listing.sensors)
 app.command("systems")(listing.systems)
 

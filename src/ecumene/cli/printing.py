@@ -19,9 +19,9 @@ def print_training(model: Model, out: Path) -> None:
     console = Console()
     training = model.spec.training
     accuracy = training.get("accuracy", {})
-    console.print(f"{training.get('system')} trained; the model is in {out}", highlight=False)
+    console.print(f"{training.get('system')} trained; the model is in {out}", highlight=False, soft_wrap=True)
     for note in training.get("notes", []):
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
     if not accuracy:
         console.print("No test pixel was left, so nothing is known about its accuracy.")
         return

@@ -15,6 +15,29 @@ HexColour = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$")]
 # Okabe and Ito (2008), "Color Universal Design": distinguishable with colour-vision deficiency.
 _OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#f0e442", "#5b5b5b")
 
+# Colours that map readers expect, by words in a class name: the palette of ESA WorldCover (product user manual v2.0),
+# with the further classes in colours that keep their distance from it.
+_CONVENTIONAL: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("water", "river", "lake", "sea"), "#0064c8"),
+    (("forest", "tree", "trees", "woods"), "#006400"),
+    (("shrub", "shrubland", "schrubland", "scrub", "bush"), "#ffbb22"),
+    (("grass", "grassland", "meadow", "pasture"), "#bfd64c"),
+    (("crop", "cropland", "cultivated", "arable", "field"), "#f096ff"),
+    (("residential", "village", "settlement"), "#fa6e6e"),
+    (("built", "built-up", "building", "buildings", "urban", "artificial", "high-rise", "city"), "#c80000"),
+    (("industrial", "industry"), "#a05ac8"),
+    (("road", "roads", "street", "paved"), "#505050"),
+    (("bare", "soil", "sand", "rock", "cleared"), "#b4a078"),
+    (("snow", "ice"), "#dcebf5"),
+    (("wetland", "marsh"), "#0096a0"),
+    (("moss", "lichen"), "#fae6a0"),
+)
+
+
+def _conventional_colour(name: str) -> str | None:
+    words = set(name.lower().replace("_", " ").replace(",", " ").split())
+    return next((colour for keys, colour in _CONVENTIONAL if words & set(keys)), None)
+
 
 class LegendClass(BaseModel):
     """One class of a categorical map."""
@@ -71,15 +94,21 @@ class Legend(BaseModel):
     def from_names(
         cls, names: Iterable[str], colours: Mapping[str, str] | None = None, name: str = "classes"
     ) -> Legend:
-        """Make a legend from class names: codes 1..n, colour-blind-safe colours where none are given."""
-        colours = colours or {}
+        """Make a legend from class names with the codes 1..n.
+
+        Colours that are not given are the conventional ones of land cover where the name tells, once each, and
+        colour-blind-safe ones otherwise.
+        """
+        given = {key: value.lower() for key, value in (colours or {}).items()}
+        used = set(given.values())
         classes = []
         for position, class_name in enumerate(names):
-            if position < len(_OKABE_ITO):
-                default = _OKABE_ITO[position]
-            else:
+            colour = given.get(class_name) or _conventional_colour(class_name)
+            if class_name not in given and (colour is None or colour in used):
+                free = (item for item in _OKABE_ITO if item not in used)
                 rgb = colorsys.hls_to_rgb((position * 0.618034) % 1.0, 0.35 + 0.3 * (position % 2), 0.6)
-                default = "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
-            colour = colours.get(class_name, default).lower()
+                colour = next(free, "#" + "".join(f"{round(255 * part):02x}" for part in rgb))
+            assert colour is not None  # one of the three sources gave it
+            used.add(colour)
             classes.append(LegendClass(value=position + 1, name=class_name, colour=colour))
         return cls(name=name, classes=tuple(classes))

@@ -100,6 +100,13 @@ class Model:
         temperature = getattr(self.calibration, "temperature", None)
         return 1.0 if temperature is None else float(temperature)
 
+    @property
+    def card(self) -> str:
+        """The model card as text."""
+        from ecumene.models.card import write_card
+
+        return write_card(self.spec, self.objective.legend)
+
     @cached_property
     def trees(self) -> TreeEnsemble:
         """The validated trees of a forest or a boosted model.

@@ -1,1 +1,1 @@
-"""Model-based analytics on arrays: y = F(x) + e with an error bar from theory; no files, no georeference, no training."""
+"""Model-based analytics on arrays: y = F(x) + e with an error bar from theory; no files, no training."""

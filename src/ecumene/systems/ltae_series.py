@@ -11,6 +11,6 @@ SYSTEM = System(
     network="ltae",
     training={"epochs": 60, "batch_size": 128, "learning_rate": 3e-3, "patience": 60, "ema_decay": 0.98},
     patch_size=1,
-    paper="Garnot, Landrieu: Lightweight Temporal Self-Attention for Satellite Image Time Series, 2020, arXiv 2007.00586",
+    paper="Garnot, Landrieu: Lightweight Temporal Self-Attention, 2020, arXiv 2007.00586",
     deviations="the pixel-set encoder is replaced by a spectral encoder of the single pixel",
 )

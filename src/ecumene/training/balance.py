@@ -13,9 +13,10 @@ _BETA = 0.9999
 def class_weights(counts: ArrayLike, method: ClassBalance) -> NDArray[np.float64]:
     """Return loss weights for classes, 1 on average over the training pixels.
 
-    Methods: `inverse-sqrt`, n^-1/2; `inverse-fourth-root`, n^-1/4; `inverse`, n^-1; `median-frequency`, median(n) / n (Eigen and Fergus
-    2015, arXiv 1411.4734); `effective-number`, (1 - b) / (1 - b^n) with b = 0.9999 (Cui et al. 2019,
-    arXiv 1901.05555). A class without training pixels gets weight 1.
+    Methods: `inverse-sqrt`, n^-1/2; `inverse-fourth-root`, n^-1/4; `inverse`, n^-1;
+    `median-frequency`, median(n) / n (Eigen and Fergus 2015, arXiv 1411.4734); `effective-number`,
+    (1 - b) / (1 - b^n) with b = 0.9999 (Cui et al. 2019, arXiv 1901.05555). A class without
+    training pixels gets weight 1.
 
     Args:
         counts: Training pixels of each class, `[K]`.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ecumene.core.errors import ConfigurationError, ContractError
 from ecumene.core.progress import Progress, silent
 from ecumene.networks.spectral_inverse import SpectralInverse, gaussian_loss
+from ecumene.physics.retrieval.estimation import fit_linear
 from ecumene.physics.retrieval.forward import ForwardModel
 from ecumene.physics.retrieval.sampling import sobol_states
 from ecumene.training.seeding import seeded
@@ -30,7 +31,10 @@ OUTSIDE_STATES = 8
 MEMBERS_DISAGREE = 16
 """The networks of the ensemble disagree more than on training spectra."""
 
-OUTLIER_FLAGS = UNLIKE_TRAINING | UNEXPLAINED | OUTSIDE_STATES | MEMBERS_DISAGREE
+POOR_FIT = 32
+"""The forward model at the retrieved state, with surface and path fitted, does not give the spectrum."""
+
+OUTLIER_FLAGS = UNLIKE_TRAINING | UNEXPLAINED | OUTSIDE_STATES | MEMBERS_DISAGREE | POOR_FIT
 _FALSE_ALARMS = 1e-3
 _LEAST_SIGNAL = 0.05
 _ONE_SIGMA = 0.6826894921370859
@@ -51,7 +55,10 @@ class InverseModel:
         state_scale: Their standard deviation, `[s]`.
         calibration: Factors on the standard deviations, set on held-out spectra, `[s]`.
         limits: Smallest and largest training state, `[2, s]`.
-        thresholds: Of Mahalanobis distance, residual and members' disagreement.
+        thresholds: Of Mahalanobis distance, residual, members' disagreement and misfit of the forward model.
+        forward: The forward model of the training.
+        prior: Prior mean of its state, `[n]`.
+        precision: Inverse prior covariance, `[n, n]`.
         held_out_coverage: Share of held-out truths within one standard deviation before calibration, `[s]`.
     """
 
@@ -67,6 +74,9 @@ class InverseModel:
     limits: Float
     thresholds: Float
     held_out_coverage: Float
+    forward: ForwardModel
+    prior: Float
+    precision: Float
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ def train_inverse(
         prior: Prior mean `[n]` of the full state.
         prior_covariance: Variances or covariance.
         targets: Names of the elements to retrieve.
-        samples: Training spectra; an eighth as many are held out.
+        samples: Training spectra; a quarter as many are held out.
         components: Principal components.
         members: Networks.
         epochs: Passes.
@@ -151,7 +161,7 @@ def train_inverse(
     if deviation.shape != (forward.bands,) or not (deviation > 0.0).all():
         raise ContractError(f"The noise of {forward.bands} bands is a vector of as many positive variances.")
     columns = [forward.names.index(name) for name in targets]
-    states = sobol_states(prior, prior_covariance, samples + samples // 8, seed=seed)
+    states = sobol_states(prior, prior_covariance, samples + samples // 4, seed=seed)
     clean = np.concatenate([forward(states[k : k + 2048])[0] for k in range(0, len(states), 2048)]) / deviation
     wanted = states[:, columns]
     train, held = slice(0, samples), slice(samples, None)
@@ -175,20 +185,25 @@ def train_inverse(
         )
     noisy = clean[held] + rng.standard_normal(clean[held].shape)
     limits = np.stack([wanted[train].min(axis=0), wanted[train].max(axis=0)])
-    ones, none = np.ones(len(columns)), np.full(3, np.inf)
+    ones, none = np.ones(len(columns)), np.full(4, np.inf)
+    spread = np.asarray(prior_covariance, np.float64)
+    precision = np.linalg.inv(np.diag(spread) if spread.ndim == 1 else spread)
     raw = InverseModel(
-        tuple(networks),
-        tuple(targets),
-        deviation,
-        center,
-        basis,
-        scale,
-        state_mean,
-        state_scale,
-        ones,
-        limits,
-        none,
-        ones,
+        members=tuple(networks),
+        names=tuple(targets),
+        deviation=deviation,
+        center=center,
+        components=basis,
+        scale=scale,
+        state_mean=state_mean,
+        state_scale=state_scale,
+        calibration=ones,
+        limits=limits,
+        thresholds=none,
+        held_out_coverage=ones,
+        forward=forward,
+        prior=np.asarray(prior, np.float64),
+        precision=np.asarray(precision, np.float64),
     )
     return _calibrated(raw, noisy, wanted[held])
 
@@ -227,7 +242,7 @@ def _train_member(
 
 
 def _measures(model: InverseModel, whitened: Float) -> tuple[Float, Float, Float, Float]:
-    """Return (mean, aleatoric and epistemic standard deviation `[P, s]`, three outlier measures `[P, 3]`)."""
+    """Return (mean, aleatoric and epistemic standard deviation `[P, s]`, four outlier measures `[P, 4]`)."""
     centred = whitened - model.center
     scores = centred @ model.components.T
     inputs = torch.from_numpy((scores / model.scale).astype(np.float32))
@@ -245,8 +260,24 @@ def _measures(model: InverseModel, whitened: Float) -> tuple[Float, Float, Float
         value,
         np.sqrt(aleatoric) * model.state_scale,
         np.sqrt(spread) * model.state_scale,
-        np.stack([distance, residual, disagreement], axis=1),
+        np.stack([distance, residual, disagreement, _misfit(model, whitened, value)], axis=1),
     )
+
+
+def _misfit(model: InverseModel, whitened: Float, value: Float) -> Float:
+    """Return the chi-square of spectra under the forward model at retrieved elements, `[P]`."""
+    forward = model.forward
+    columns = [forward.names.index(name) for name in model.names]
+    result = np.empty(len(value))
+    for start in range(0, len(value), 2048):
+        part = slice(start, start + 2048)
+        state = np.tile(model.prior, (len(value[part]), 1))
+        state[:, columns] = value[part]
+        spectra = whitened[part] * model.deviation
+        result[part] = fit_linear(
+            forward, spectra, model.deviation, state, model.prior, model.precision, forward.linear
+        )[1]
+    return result
 
 
 def _calibrated(model: InverseModel, whitened: Float, truth: Float) -> InverseModel:
@@ -281,7 +312,7 @@ def apply_inverse(model: InverseModel, spectra: NDArray[Any]) -> InverseRetrieva
     value, aleatoric, epistemic, measures = _measures(model, whitened)
     outside = ((value < model.limits[0]) | (value > model.limits[1])).any(axis=1)
     flags = np.zeros(len(y), np.uint8)
-    for column, bit in enumerate((UNLIKE_TRAINING, UNEXPLAINED, MEMBERS_DISAGREE)):
+    for column, bit in enumerate((UNLIKE_TRAINING, UNEXPLAINED, MEMBERS_DISAGREE, POOR_FIT)):
         flags |= np.where(measures[:, column] > model.thresholds[column], bit, 0).astype(np.uint8)
     flags |= np.where(outside, OUTSIDE_STATES, 0).astype(np.uint8)
     flags = np.where(finite, flags, INVALID).astype(np.uint8)

@@ -63,7 +63,10 @@ def run_demo(
     assessment = assess_map(product, data.reference, out=out / "assessment.json")
     progress(4, STEPS, "write the report")
     flags = draw.read_reduced(clouded.path("outlier"))
-    caption = "The same model on a partly clouded date whose clouds were not masked: the outlier flag finds what it was not trained for."
+    caption = (
+        "The same model on a partly clouded date whose clouds were not masked: "
+        "the outlier flag finds what it was not trained for."
+    )
     extra = []
     cloudy_source = open_sources(data.cloudy)[0]
     seen = scene_picture(cloudy_source)

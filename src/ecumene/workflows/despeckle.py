@@ -19,6 +19,7 @@ from ecumene.mapping.product import Product
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.physics.speckle.looks import independent_share, scene_looks
 from ecumene.physics.speckle.result import Despeckled
+from ecumene.physics.speckle.slc import complex_share
 from ecumene.workflows.insar_product import ArrayProduct, check_free, input_record, write_array_product
 from ecumene.workflows.stacks import Declaration, open_sources
 
@@ -208,7 +209,10 @@ def _filtered(
     found: dict[str, Any] = {}
     for band, name in enumerate(radar.bands):
         image = _intensity(radar, band)
-        part = independent_share(image) if share is None else share
+        if share is not None:
+            part = share
+        else:
+            part = complex_share(radar.values[band]) if radar.complex else independent_share(image)
         if looks is not None:
             level, error = looks, None
         elif radar.complex:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from ecumene.core.errors import ConfigurationError
 from ecumene.core.progress import Progress
 from ecumene.legends import Legend
 from ecumene.models.bundle import Model
@@ -137,7 +139,11 @@ def _fit_network(
         overrides["epochs"] = epochs
     if max_minutes is not None:
         overrides["max_time_s"] = 60.0 * max_minutes
-    options = TrainingOptions(**overrides)
+    try:
+        options = TrainingOptions(**overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigurationError(f"The training option {first['loc'][0]} is wrong: {first['msg']}.") from error
     assert system.network is not None
     arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
     result = fit_network(

@@ -229,7 +229,8 @@ def _referenced(
             raise ConfigurationError(
                 f"The reference {options.reference!r} is neither auto, median nor a point X,Y in the grid's system."
             ) from error
-        col, row = ~stack.geobox.affine * (x, y)
+        inverse = ~stack.geobox.affine
+        row, col = inverse.d * x + inverse.e * y + inverse.f, inverse.a * x + inverse.b * y + inverse.c
         point = (int(np.floor(row)), int(np.floor(col)))
     return apply_reference(phase, point), point
 

@@ -120,9 +120,8 @@ def reliability_curve(accuracy: dict[str, Any]) -> str | None:
 
 def _provenance(product: Product, model: Model | None) -> list[tuple[str, str]]:
     rows = [("product", product.folder.name), ("made", str(product.properties.get("created", "")))]
-    for link in product.item.get("links", []):
-        if link.get("rel") == "derived_from":
-            rows.append(("input", str(link.get("title") or link.get("href"))))
+    links = [link for link in product.item.get("links", []) if link.get("rel") == "derived_from"]
+    rows += [("input", str(link.get("title") or link.get("href"))) for link in links]
     if model is not None:
         training = model.spec.training
         rows += [
@@ -130,9 +129,8 @@ def _provenance(product: Product, model: Model | None) -> list[tuple[str, str]]:
             ("trained", f"{model.spec.created}, seed {training.get('seed')}"),
             ("bands", ", ".join(band.key for band in model.spec.inputs)),
         ]
-        for scene in training.get("scenes", []):
-            for name, digest in scene.get("files", {}).items():
-                rows.append(("training scene", f"{name} sha256 {digest}"))
+        files = [item for scene in training.get("scenes", []) for item in scene.get("files", {}).items()]
+        rows += [("training scene", f"{name} sha256 {digest}") for name, digest in files]
         rows += [("software", ", ".join(f"{key} {value}" for key, value in training.get("versions", {}).items()))]
     return rows
 

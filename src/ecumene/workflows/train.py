@@ -144,9 +144,7 @@ def train_model(
         EcumeneError: With a sentence, for unusable scenes, labels or options.
     """
     out = Path(out)
-    ensure_writable_folder(out.parent)
-    if split_by not in ("block", "feature"):
-        raise ConfigurationError(f"--split is 'block' or 'feature', not {split_by!r}.")
+    _check_options(out, split_by, coverage, false_alarm_rate)
     group: Literal["block", "feature"] = "block" if split_by == "block" else "feature"
     stack = select_bands(open_stack(scenes, mask_clouds=mask_clouds, **declaration), use_bands)
     raster = read_labels(labels, label_field, stack.geobox)
@@ -183,9 +181,21 @@ def train_model(
     return model
 
 
-def _write(model: Model, out: Path, *, onnx: bool) -> Model:
+def _check_options(out: Path, split_by: str, coverage: float, false_alarm_rate: float) -> None:
+    """Refuse before the training what could not be used after it."""
+    if split_by not in ("block", "feature"):
+        raise ConfigurationError(f"--split is 'block' or 'feature', not {split_by!r}.")
+    for name, value in (("coverage", coverage), ("false_alarm_rate", false_alarm_rate)):
+        if not 0 < value < 1:
+            raise ConfigurationError(f"The {name} is a share between 0 and 1, not {value}.")
+    ensure_writable_folder(out.parent)
+    if out.exists() and not out.is_dir():
+        raise ModelError(f"{out} is a file; choose another --out, it was not changed.")
     if out.exists() and not (out / "model.json").exists() and any(out.iterdir()):
         raise ModelError(f"{out} is a folder with other files; choose another --out, nothing there was changed.")
+
+
+def _write(model: Model, out: Path, *, onnx: bool) -> Model:
     if onnx and model.spec.kind == "network":  # trees map without torch as they are
         from ecumene.models.export import export_onnx
 

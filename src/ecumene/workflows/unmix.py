@@ -195,9 +195,7 @@ def _learn(stack: SceneStack, wanted: Path | int | None, constraint: Constraint,
         library, number = _extract(sample, bands, wanted if isinstance(wanted, int) else None, extraction, seed)
         found["hysime_dimension"] = number
     fit = unmix(sample, library.spectra, constraint=constraint)
-    correlation = estimate_residual_correlation(
-        sample, library.spectra, unmix(sample, library.spectra, constraint="nnls").value
-    )
+    correlation = estimate_residual_correlation(sample, library.spectra)
     limit = robust_limit(fit.residual_rms)
     found |= {
         "materials": list(library.materials),

@@ -50,7 +50,7 @@ def phase_density(phase: ArrayLike, coherence: float, looks: float) -> NDArray[n
 
 
 def _fewer_looks(coherence: Any, looks: float) -> tuple[Any, float]:
-    """Coherence at 100 looks with the Cramer-Rao bound of more looks: the density depends on that alone by then."""
+    """Coherence at 100 looks with the Cramer-Rao bound of more looks, on which the density depends by then to 0.5 %."""
     if looks <= _MOST_LOOKS:
         return coherence, looks
     squared = np.square(np.clip(np.asarray(coherence, np.float64), 0.0, 1.0)) * (looks / _MOST_LOOKS)

@@ -8,6 +8,7 @@ import numpy as np
 
 _RELATIVE_RANK = 1e-9  # eigenvalues of the normal matrix below this share of the largest are zero
 _BISECTIONS = 60
+_SETTLED = 1e-5  # relative change of the acquisition variance, whose own error is some ten per cent
 
 
 @numba.njit(cache=True, nogil=True)
@@ -34,8 +35,8 @@ def _normal(phase, weight, first, second, fisher, right):  # type: ignore[no-unt
 
 
 @numba.njit(cache=True, nogil=True)
-def _fit(values, data, basis, variance, scale, matrix, beta):  # type: ignore[no-untyped-def]
-    """Generalised least squares in the eigenbasis; return False where the design is singular.
+def _fit(values, data, basis, variance, scale, matrix, beta, check):  # type: ignore[no-untyped-def]
+    """Generalised least squares in the eigenbasis; return False where the design is singular (if asked to check).
 
     The eigenmode k has the information `values[k] / scale` about the acquisition phases plus an independent
     acquisition noise of `variance`: weight `1 / (scale / values[k] + variance)`.
@@ -61,7 +62,7 @@ def _fit(values, data, basis, variance, scale, matrix, beta):  # type: ignore[no
     for a in range(size):
         for b in range(size):
             scaled[a, b] /= norms[a] * norms[b]
-    if np.linalg.eigvalsh(scaled)[0] < 1e-10:
+    if check and np.linalg.eigvalsh(scaled)[0] < 1e-10:
         return False
     inverse = np.linalg.inv(scaled)
     for a in range(size):
@@ -88,23 +89,24 @@ def _misfit(values, data, basis, variance, scale, beta):  # type: ignore[no-unty
 @numba.njit(cache=True, nogil=True)
 def _acquisition_variance(values, data, basis, scale, freedom, matrix, beta):  # type: ignore[no-untyped-def]
     """Mandel and Paule's estimate: the variance with which the misfit is as large as its degrees of freedom."""
-    _fit(values, data, basis, 0.0, scale, matrix, beta)
+    _fit(values, data, basis, 0.0, scale, matrix, beta, False)
     if freedom <= 0 or _misfit(values, data, basis, 0.0, scale, beta) <= freedom:
         return 0.0
     low, high = 0.0, 1e-6
-    while high < 1e12:
-        _fit(values, data, basis, high, scale, matrix, beta)
+    while high < 1e12:  # radians squared
+        _fit(values, data, basis, high, scale, matrix, beta, False)
         if _misfit(values, data, basis, high, scale, beta) <= freedom:
             break
+        low = high
         high *= 4.0
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
-        _fit(values, data, basis, middle, scale, matrix, beta)
+        _fit(values, data, basis, middle, scale, matrix, beta, False)
         if _misfit(values, data, basis, middle, scale, beta) > freedom:
             low = middle
         else:
             high = middle
-        if high - low <= 1e-9 * high:
+        if high - low <= _SETTLED * high:
             break
     return high
 
@@ -178,12 +180,12 @@ def _invert_pixel(phase, weight, first, second, design, rescale, parameters, cov
     if rescale and observations > rank:
         scale = max(within / (observations - rank), 1.0)
     matrix, beta = np.zeros((size, size)), np.zeros(size)
-    if rank < size or not _fit(values, data, basis, 0.0, scale, matrix, beta):
+    if rank < size or not _fit(values, data, basis, 0.0, scale, matrix, beta, True):
         return
     freedom = rank - size
     plain = _misfit(values, data, basis, 0.0, scale, beta) / freedom if freedom > 0 else np.nan
     variance = _acquisition_variance(values, data, basis, scale, freedom, matrix, beta)
-    _fit(values, data, basis, variance, scale, matrix, beta)
+    _fit(values, data, basis, variance, scale, matrix, beta, False)
     parameters[:] = beta
     covariance[:] = matrix
     _series(values, vectors, data, basis, beta, scale, design, series, deviation)

@@ -20,6 +20,7 @@ DEGENERATE = 4
 """Two eigenvalues are closer than their joint standard deviation: alpha's error bar is a lower bound."""
 
 _FLOOR = 1e-12
+_LOWEST_NEAR_NOISE_DEG = 53.85
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,9 @@ def feasible_alpha_deg(entropy: NDArray[np.float64]) -> tuple[NDArray[np.float64
     The boundary curves of Cloude and Pottier (1997), section V: for eigenvalues (1, m, m), 0 <= m <= 1, alpha is
     at least 180 m / (1 + 2 m) degrees; the upper curve has eigenvalues (0, 1, 2 m) for m < 1/2, where alpha is 90
     degrees, then (2 m - 1, 1, 1) with the smallest one's angle 0 and the others' 90 degrees.
+    They are sharp below an entropy of 0.988. Above it, eigenvectors that share the first component equally reach lower
+    (arccos(1/sqrt 3) at entropy 1), which the azimuthally symmetric curve leaves out; there the lower bound is cut at
+    53.85 degrees, the smallest value that a numerical search over eigenvalues and eigenvectors finds.
     """
     steps = np.linspace(0.0, 1.0, 4001)
 
@@ -180,4 +184,5 @@ def feasible_alpha_deg(entropy: NDArray[np.float64]) -> tuple[NDArray[np.float64
     high_h = entropy_of(np.stack([dark, np.ones_like(steps), second]))
     high = 90.0 * (1.0 + second) / (dark + 1.0 + second)
     clipped = np.clip(entropy, 0.0, 1.0)
-    return np.interp(clipped, low_h, low), np.interp(clipped, high_h, high)
+    lowest = np.minimum(np.interp(clipped, low_h, low), _LOWEST_NEAR_NOISE_DEG)
+    return lowest, np.interp(clipped, high_h, high)

@@ -177,6 +177,40 @@ def _cost(residual: Float, step: Float, precision: Float) -> tuple[Float, Float]
     return fit, fit + np.einsum("pn,pn->p", step @ precision, step)
 
 
+def fit_linear(
+    forward: Forward,
+    spectra: Float,
+    deviation: Float,
+    state: Float,
+    prior: Float,
+    precision: Float,
+    linear: NDArray[np.bool_],
+) -> tuple[Float, Float]:
+    """Fit the linear elements of states whose other elements are given.
+
+    Args:
+        forward: Forward model.
+        spectra: `[P, M]`.
+        deviation: Noise, one standard deviation, `[M]`.
+        state: `[P, n]`; its linear elements are replaced.
+        prior: Mean `[n]`.
+        precision: Inverse prior covariance `[n, n]`.
+        linear: Linear elements `[n]`, at least one.
+
+    Returns:
+        (states `[P, n]`, chi-square of the fit `[P]`).
+    """
+    start = np.where(linear, prior, state)
+    modelled, jacobian = forward(start)
+    k = jacobian[:, :, linear] / deviation[:, None]
+    residual = (spectra - modelled) / deviation
+    normal = k.transpose(0, 2, 1) @ k + precision[np.ix_(linear, linear)]
+    move = np.linalg.solve(normal, k.transpose(0, 2, 1) @ residual[..., None])
+    left = residual - (k @ move)[..., 0]
+    start[:, linear] += move[..., 0]
+    return start, np.asarray((left**2).sum(axis=1))
+
+
 def _first_guess(forward: Forward, target: Float, mean: Float, precision: Float, linear: NDArray[np.bool_]) -> Float:
     """Return states `[P, n]`: the prior with its linear elements fitted to whitened spectra."""
     x = np.tile(mean, (len(target), 1))

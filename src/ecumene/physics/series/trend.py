@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 
 from ecumene.core.errors import ConfigurationError, SceneError
 
@@ -112,7 +113,8 @@ def _noise(time: Float, known: Float, phi: float, size: float) -> Float:
 def _generalised(y: Float, design: Float, noise: Float) -> tuple[Float, Float, float]:
     """Return (coefficients, covariance, -2 ln restricted likelihood)."""
     root = np.linalg.cholesky(noise)
-    left, right = np.linalg.solve(root, design), np.linalg.solve(root, y)
+    both = solve_triangular(root, np.column_stack([design, y]), lower=True, check_finite=False)
+    left, right = both[:, :-1], both[:, -1]
     normal = left.T @ left
     covariance = np.linalg.inv(normal)
     coefficients = covariance @ (left.T @ right)

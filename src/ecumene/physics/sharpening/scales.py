@@ -95,10 +95,10 @@ def _blur_matrix(coarse: int, ratio: int, deviation: float) -> Any:
 
     fine = coarse * ratio
     centers = (np.arange(coarse) + 0.5) * ratio - 0.5
-    reach = int(np.ceil(_REACH * deviation))
-    offsets = np.arange(-reach, reach + 1)
-    index = np.floor(centers).astype(np.int64)[:, None] + offsets[None]
+    reach = int(np.ceil(_REACH * deviation)) + 1
+    index = np.floor(centers).astype(np.int64)[:, None] + np.arange(-reach, reach + 1)[None]
     weight = np.exp(-0.5 * ((index - centers[:, None]) / deviation) ** 2)
+    weight[np.abs(index - centers[:, None]) > _REACH * deviation] = 0.0  # the same on both sides of the centre
     weight[(index < 0) | (index >= fine)] = 0.0
     weight /= weight.sum(axis=1, keepdims=True)
     rows = np.broadcast_to(np.arange(coarse)[:, None], index.shape)

@@ -87,7 +87,8 @@ def unmix(
     s^2 R the estimate on S is a = K c + w, so Cov(a) = s^2 K E'R E K (the sandwich; for R = 1 it is s^2 K, which is
     the Cramer-Rao bound for S known). A share at zero gets the root mean square of its profile likelihood above
     zero, a Gaussian of mean -lambda_i / d_i and variance s^2 v'E'R E v / d_i^2 that is cut off at zero, where v is
-    the feasible direction that raises share i and d_i = v'E'E v.
+    the feasible direction that raises share i and d_i = v'E'E v; what v takes from the shares on the support is
+    added to their variance.
 
     Args:
         spectra: `[P, B]`; not finite: no data.
@@ -97,8 +98,9 @@ def unmix(
             TIP 25(8):3890-3905, call it SCLSU).
         noise: Standard deviation of the noise, a number or `[B]`, or its covariance `[B, B]`; spectra are whitened
             by it (generalised least squares) and a chi-square test flags poor fits. None: s^2 is each pixel's
-            residual variance RSS / (B - free parameters), which includes what the model cannot explain.
-        residual_correlation: R `[B, B]` with mean diagonal 1, for errors that go along with their neighbours in
+            residual variance RSS / tr((1 - E K E') R), RSS / (B - free parameters) for R = 1, which includes what
+            the model cannot explain.
+        residual_correlation: R `[B, B]` with unit diagonal, for errors that go along with their neighbours in
             the spectrum, as model errors do (`estimate_residual_correlation`); not together with `noise`.
         residual_limit: Root mean square residual above which a pixel is flagged POOR_FIT (`robust_limit`).
         threads: Threads; results do not depend on them.
@@ -262,7 +264,7 @@ class _Problem:
         value = data @ (self.matrix @ inverse.T) + offset
         residual = np.asarray(np.sum((data - value @ self.matrix.T) ** 2, axis=1), dtype=np.float64)
         covariance = np.diag(inverse @ self.spread(correlation) @ inverse.T)
-        freedom = max(self.matrix.shape[0] - p + int(self.sum_to_one), 1)
+        freedom = max(self.matrix.shape[0] - float(np.sum(inverse * self.spread(correlation).T)), 1e-3)
         variance = np.ones_like(residual) if known else residual / freedom
         deviation = np.sqrt(np.maximum(covariance, 0.0)[None] * variance[:, None])
         broken = ~np.isfinite(value).all(axis=1)

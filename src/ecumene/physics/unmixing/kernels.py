@@ -238,21 +238,53 @@ def _one_sided(mean, deviation):  # type: ignore[no-untyped-def]  # noqa: ANN001
 
 
 @njit(cache=True, nogil=True)
-def _deviations(gram, spread, c, a, sum_to_one, normalise, variance, tables, offsets, deviation):  # type: ignore[no-untyped-def]  # noqa: C901, ANN001, ANN202
-    """Fill standard deviations `[p]` of one pixel's abundances from its noise variance.
+def _quadratic(matrix: Any, direction: Any) -> float:
+    """Return direction' matrix direction."""
+    total = 0.0
+    for i in range(direction.shape[0]):
+        for j in range(direction.shape[0]):
+            total += direction[i] * matrix[i, j] * direction[j]
+    return total
 
-    With `normalise` they are those of a / 1'a (delta method: da = (1 - a 1' / 1'a) da / 1'a).
+
+@njit(cache=True, nogil=True)
+def _raise_absent(
+    index: int, k: Any, w: Any, active: Any, multiplier: float, moments: Any, variance: float, direction: Any
+) -> float:
+    """Fill the feasible direction that raises an absent abundance; return the root mean square of how far it goes."""
+    gram, spread = moments
+    p = w.shape[0]
+    for j in range(p):
+        total = -w[j]
+        for m in range(p):
+            if active[m]:
+                total -= k[j, m] * gram[m, index]
+        direction[j] = total
+    direction[index] = 1.0
+    curvature = _quadratic(gram, direction)
+    if curvature <= 0.0:
+        return 0.0  # the only endmember of a set that sums to one
+    deviation = math.sqrt(max(_quadratic(spread, direction), 0.0) * variance) / curvature
+    return _one_sided(multiplier / curvature, deviation)
+
+
+@njit(cache=True, nogil=True)
+def _deviations(
+    moments: Any, c: Any, a: Any, switches: Any, bands: int, total: float, tables: Any, offsets: Any, deviation: Any
+) -> None:
+    """Fill standard deviations `[p]` of one pixel's abundances from its residual sum of squares `total`.
+
+    The noise variance is total / tr((1 - E K E') R), which is the number of bands less that of free parameters
+    where R = 1. With `normalise` they are those of a / 1'a (delta method: da = (1 - a 1' / 1'a) da / 1'a).
     """
+    gram, spread = moments
+    sum_to_one, normalise, known = switches
     p = a.shape[0]
-    length = 0.0
-    for i in range(p):
-        length += a[i]
-    share = 1.0 / length if normalise and length > 0.0 else 1.0
+    share = 1.0 / a.sum() if normalise and a.sum() > 0.0 else 1.0
     members, count, mask = np.empty(p, np.int64), 0, 0
-    active = np.zeros(p, np.bool_)
+    active = a > 0.0
     for i in range(p):
-        if a[i] > 0.0:
-            active[i] = True
+        if active[i]:
             members[count] = i
             mask |= 1 << i
             count += 1
@@ -261,40 +293,25 @@ def _deviations(gram, spread, c, a, sum_to_one, normalise, variance, tables, off
     else:
         k, w = np.empty((p, p)), np.empty(p)
         support_maps(gram, members, count, sum_to_one, k, w)
+    freedom = bands - np.sum(k * spread)
+    variance = 1.0 if known else total / max(freedom, 1e-3 * bands)
     multiplier, direction = np.empty(p), np.empty(p)
     _multipliers(gram, c, active, sum_to_one, a, multiplier)
+    squares = np.zeros(p)
     for i in range(p):
-        # What moves when abundance i does: its row of K on the support; outside, a unit step balanced by the support.
         if active[i]:
             for j in range(p):
-                total = k[i, j]
-                if normalise:
-                    for m in range(count):
-                        total -= a[i] * share * k[members[m], j]
-                direction[j] = total * share
-            curvature = 1.0
+                direction[j] = k[i, j]
+                for m in range(count if normalise else 0):
+                    direction[j] -= a[i] * share * k[members[m], j]
+            squares[i] += max(_quadratic(spread, direction), 0.0) * variance
         else:
+            reach = _raise_absent(i, k, w, active, multiplier[i], moments, variance, direction)
+            lost = a * (share * direction.sum()) if normalise else np.zeros(p)
             for j in range(p):
-                total = -w[j]
-                for m in range(count):
-                    total -= k[j, members[m]] * gram[members[m], i]
-                direction[j] = total
-            direction[i] = 1.0
-            curvature = 0.0
-            for j in range(p):
-                for m in range(p):
-                    curvature += direction[j] * gram[j, m] * direction[m]
-        total = 0.0
-        for j in range(p):
-            for m in range(p):
-                total += direction[j] * spread[j, m] * direction[m]
-        if active[i]:
-            deviation[i] = math.sqrt(max(total, 0.0) * variance)
-        elif curvature <= 0.0:
-            deviation[i] = 0.0  # the only endmember of a set that sums to one
-        else:
-            s = math.sqrt(max(total, 0.0) * variance) / curvature
-            deviation[i] = share * _one_sided(multiplier[i] / curvature, s)
+                squares[j] += ((direction[j] - lost[j]) * reach) ** 2
+    for i in range(p):
+        deviation[i] = share * math.sqrt(squares[i])
 
 
 @njit(cache=True, nogil=True)
@@ -315,17 +332,13 @@ def fit_errors(
     spectra `[P, B]`, endmembers `[p, B]` (rows, so that the inner loop is contiguous), moments = (E'E, E'R E);
     switches = (sum to one; divide by the sum; data are whitened: unit noise variance instead of the residual's).
     """
-    sum_to_one, normalise, known = switches
-    gram, spread = moments
     pixels, bands = spectra.shape
     p = endmembers.shape[0]
     difference = np.empty(bands)
     for pixel in range(pixels):
-        usable, count = True, 0
+        usable = True
         for i in range(p):
             usable = usable and math.isfinite(abundances[pixel, i])
-            if abundances[pixel, i] > 0.0:
-                count += 1
         if not usable:
             residual[pixel] = np.nan
             deviations[pixel, :] = np.nan
@@ -341,16 +354,13 @@ def fit_errors(
         for band in range(bands):
             total += difference[band] * difference[band]
         residual[pixel] = total
-        freedom = bands - count + (1 if sum_to_one else 0)
-        variance = 1.0 if known else total / max(freedom, 1)
         _deviations(
-            gram,
-            spread,
+            moments,
             correlations[pixel],
             abundances[pixel],
-            sum_to_one,
-            normalise,
-            variance,
+            switches,
+            bands,
+            total,
             tables,
             offsets,
             deviations[pixel],

@@ -22,7 +22,8 @@ class Abundances:
     Attributes:
         value: Shares, `[P, p]`, NaN where the spectrum is not finite.
         standard_deviation: Of the shares, `[P, p]`. For a share above zero that of the equality-constrained least
-            squares on the support; for a share at zero the root mean square of what the data leave above zero.
+            squares on the support, with what absent endmembers could take; for a share at zero the root mean square
+            of what the data leave above zero.
         residual_rms: Root mean square of y - E a over the bands, `[P]`, unit of the spectra; of the whitened
             spectra (unit noise) where noise was given.
         flags: Bits of this module, `[P]`.
