@@ -25,8 +25,8 @@ simulated result says that the software does what it should, and nothing about a
 
 A value `0.812 ± 0.015` is the mean and the standard deviation over seeds; a seed decides the split as well as the
 training. With one seed there is no deviation. AUROC is the chance that a pixel of the shifted scene scores higher than
-one in distribution; FPR95 is the share of pixels in distribution that score above the threshold that 95 % of the shifted
-ones reach.
+one in distribution; FPR95 is the share of pixels in distribution above the threshold that 95 % of the shifted ones
+reach.
 """
 MEASURES = ("overall_accuracy", "macro_f1", "kappa", "calibration")
 DETECTION = ("auroc", "auroc_band_means", "auroc_band_means_without_covariance")
@@ -153,7 +153,7 @@ def openings(part: dict[str, Any]) -> str:
         facts = part.get(name)
         if facts:
             height, width = facts["shape"]
-            size, dates = f"{width} x {height}", ", ".join(str(time) for time in facts["times"])
+            size, dates = f"{width} x {height}", ", ".join(str(time or "undated") for time in facts["times"])
             rows.append(
                 [facts["data"]["name"], size, dates, str(len(facts["channels"])), f"{facts['valid_fraction']:.1%}"]
             )

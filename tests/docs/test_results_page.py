@@ -56,7 +56,7 @@ def test_figures_come_from_the_file(maker, tmp_path):
     for expected in (
         "| unet | 0.432 ± 0.012 | 0.346 | 0.234 | 0.057 | 0.876 | 0.032 | 61 |",
         "| clouded | 0.9910 | 0.8760 | 0.5000 | 0.100 | 0.900 |",
-        "| a data set | 300 x 264 | 2020-02-23, None | 2 | 50.0% |",
+        "| a data set | 300 x 264 | 2020-02-23, undated | 2 | 50.0% |",
         "(real, SHA-256 `0123456789abcdef…`)",
         "some processor",
     ):

@@ -112,7 +112,8 @@ def test_error_bars_cover(p, options):
     truth = rng.dirichlet(np.ones(p), 4000)
     result = fcls(truth @ e.T + 0.02 * rng.normal(size=(4000, 60)), e, **options)
     error = np.abs(result.value - truth)
-    assert abs(np.mean(error <= result.standard_deviation) - 0.6827) < 0.04
+    # A little more than a Gaussian's share, since shares at zero are often exactly right.
+    assert 0.66 < np.mean(error <= result.standard_deviation) < 0.76
     assert 0.9 < np.sqrt(np.mean(error**2) / np.mean(result.standard_deviation**2)) < 1.1
 
 

@@ -13,6 +13,7 @@ def demo(
         "demo"
     ),
     seed: Annotated[int, typer.Option(help="Of the simulated city.")] = 7,
+    epochs: Annotated[int | None, typer.Option(help="Most passes over the training set.")] = None,
 ) -> None:
     """Simulate a city, train from a few polygons, map it, assess the map, write a report."""
     from ecumene.cli.printing import print_assessment, print_product
@@ -20,7 +21,7 @@ def demo(
     from ecumene.workflows.demo import run_demo
 
     with progress_bar("demo") as progress:
-        result = run_demo(out, seed=seed, progress=progress)
+        result = run_demo(out, seed=seed, epochs=epochs, progress=progress)
     print_product(result.product)
     print_assessment(result.assessment)
     typer.echo(f"Report: {result.report}")

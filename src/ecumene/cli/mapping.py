@@ -23,6 +23,9 @@ def map_(
     probability: Annotated[
         bool, typer.Option("--probability/--no-probability", help="Write class probabilities.")
     ] = True,
+    cloud_mask: Annotated[
+        bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product made by another plan.")] = False,
     sensor: opt.Sensor = None,
     level: opt.Level = None,
@@ -52,6 +55,7 @@ def map_(
             minimum_mapping_unit_m2=minimum_mapping_unit,
             probability=probability,
             overwrite=overwrite,
+            mask_clouds=cloud_mask,
             progress=progress,
             sensor=sensor,
             level=level,

@@ -244,7 +244,7 @@ def _quadratic(matrix: Any, direction: Any) -> float:
     for i in range(direction.shape[0]):
         for j in range(direction.shape[0]):
             total += direction[i] * matrix[i, j] * direction[j]
-    return total
+    return float(total)
 
 
 @njit(cache=True, nogil=True)
