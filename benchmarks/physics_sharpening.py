@@ -3,8 +3,8 @@
     python benchmarks/physics_sharpening.py            # results to benchmarks/results/physics_sharpening.json
     python benchmarks/physics_sharpening.py --quick    # small crops, prints only
 
-Pairs: three Rotterdam tiles (WorldView-2, multispectral 1 m, panchromatic 0.5 m; the multispectral bands were resampled from
-about 2 m by the provider, so that detail of 1 m is missing from the reference itself), one Sentinel-2 tile in
+Pairs: three Rotterdam tiles (WorldView-2, multispectral on a 1 m grid, panchromatic 0.5 m; WorldView-2 sees its
+multispectral bands at about 2 m, so that detail of 1 m is weak in the reference itself), one Sentinel-2 tile in
 Thailand (six 20 m bands, four 10 m bands), and Jasper Ridge degraded four times with simulated multispectral bands
 (real cube, simulated pair).
 """
@@ -91,8 +91,9 @@ def hyperspectral(folder: Path) -> tuple[dict[str, Any], list[Path]]:
 
 
 def error_bars(pair: Pair, methods: tuple[str, ...]) -> dict[str, Any]:
-    """Coverage of the error bars at full scale: 10 m bands are the truth, degraded to 20 m and sharpened with the others.
+    """Coverage of the error bars at full scale, where 10 m bands are the truth.
 
+    They are degraded to 20 m and sharpened with the other 10 m bands.
     The degrading sensor has another gain (0.25) than the sharpeners assume (0.3) and noise of 0.002.
     """
     rng = np.random.default_rng(0)

@@ -21,6 +21,8 @@ _EXTRA_OF = {
     "pystac_client": "stac",
     "odc.stac": "stac",
     "spyndex": "indices",
+    "laspy": "points",
+    "skimage": "unwrapping",
 }
 
 

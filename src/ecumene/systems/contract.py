@@ -33,7 +33,8 @@ class System(BaseModel):
         network_arguments: Its arguments but for channels and outputs.
         objective: Name in the objective registry.
         objective_arguments: Its arguments but for the legend.
-        training: Overrides of `TrainingOptions` (networks) or arguments of the tree fit.
+        training: Overrides of `TrainingOptions` (networks; `max_steps` bounds the epochs of large sets) or
+            arguments of the tree fit.
         patch_size: Side of training windows in pixels (1 for per-pixel systems).
         paper: Where the method was published.
         figures: What was published, with protocol.

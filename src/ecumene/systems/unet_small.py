@@ -11,6 +11,7 @@ SYSTEM = System(
     network="unet-small",
     training={
         "epochs": 150,
+        "max_steps": 2000,
         "batch_size": 8,
         "learning_rate": 3e-3,
         "patience": 60,

@@ -78,6 +78,23 @@ def remove_training_files(out: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+FEWEST_EPOCHS = 8
+
+
+def epochs_within(steps: int, samples: int, training: Mapping[str, Any]) -> int:
+    """Return the system's epochs, or fewer, so that `steps` batches are not exceeded by far.
+
+    Small training sets need many epochs for enough steps; large ones would train for hours with as many.
+
+    Args:
+        steps: Wanted steps at most (but for `FEWEST_EPOCHS` epochs).
+        samples: Training samples.
+        training: The system's `epochs` and `batch_size`.
+    """
+    an_epoch = -(-samples // int(training["batch_size"]))
+    return min(int(training["epochs"]), max(FEWEST_EPOCHS, round(steps / max(1, an_epoch))))
+
+
 def fit_system(
     system: System,
     stack: SceneStack,
@@ -135,8 +152,11 @@ def _fit_network(
     from ecumene.training.options import TrainingOptions
 
     overrides: dict[str, Any] = dict(system.training) | {"seed": seed}
+    steps = overrides.pop("max_steps", None)
     if epochs is not None:
         overrides["epochs"] = epochs
+    elif steps is not None:
+        overrides["epochs"] = epochs_within(steps, len(data[Part.TRAIN]), overrides)
     if max_minutes is not None:
         overrides["max_time_s"] = 60.0 * max_minutes
     try:
