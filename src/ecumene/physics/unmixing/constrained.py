@@ -10,7 +10,8 @@ Heinz and Chang (2001, IEEE TGRS 39(3):529-545) solve it by non-negative least s
 extra row, which meets the sum only nearly. Here it is solved exactly by a primal active-set method on the Gram
 matrix (Nocedal and Wright 2006, Numerical Optimization, section 16.5), as fast non-negative least squares (Bro and
 de Jong 1997, J. Chemometrics 11:393-401) does without the sum, with two differences: the sum is kept by
-elimination, and each pixel tries its predecessor's support first, accepted only if all conditions hold.
+elimination, and for few endmembers the optimal support is first looked for by block exchanges from the pixel
+before's support with tabulated maps, accepted only if all conditions hold.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.physics.unmixing.checks import check_endmembers, check_spectra
-from ecumene.physics.unmixing.kernels import fit_errors, solve_pixels, tabulate
+from ecumene.physics.unmixing.error_kernels import fit_errors
+from ecumene.physics.unmixing.kernels import correlate, solve_pixels, tabulate, tabulate_multipliers
 from ecumene.physics.unmixing.result import INVALID, NOT_CONVERGED, POOR_FIT, Abundances
 
 Constraint = Literal["fcls", "scaled", "nnls", "scls", "ucls"]
@@ -190,9 +192,12 @@ class _Problem:
         self.gram = np.ascontiguousarray(matrix.T @ matrix)
         p = matrix.shape[1]
         supports = 1 << p if p <= TABULATED else 1
+        self.rows = np.ascontiguousarray(matrix.T)
         self.tables, self.offsets = np.zeros((supports, p, p)), np.zeros((supports, p))
+        self.maps = (self.tables, self.offsets, np.zeros((supports, p, p)), np.zeros((supports, p)))
         if supports > 1:
             tabulate(self.gram, sum_to_one, self.tables, self.offsets)
+            tabulate_multipliers(self.gram, sum_to_one, *self.maps)
 
     def solve(self, data: NDArray[Any], threads: int | None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return (abundances, converged)."""
@@ -200,10 +205,9 @@ class _Problem:
         converged = np.empty(data.shape[0], dtype=np.bool_)
 
         def block(part: slice) -> None:
-            correlation = data[part].astype(np.float64, copy=False) @ self.matrix
-            solve_pixels(
-                self.gram, correlation, self.sum_to_one, self.tables, self.offsets, value[part], converged[part]
-            )
+            correlation = np.empty((part.stop - part.start, self.matrix.shape[1]))
+            correlate(np.ascontiguousarray(data[part]), self.rows, correlation)
+            solve_pixels(self.gram, correlation, self.sum_to_one, self.maps, value[part], converged[part])
 
         _run(block, data.shape[0], threads)
         return value, converged
@@ -230,13 +234,13 @@ class _Problem:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return (residual sums of squares `[P]`, standard deviations `[P, p]`)."""
         residual, deviation = np.empty(data.shape[0]), np.empty(value.shape)
-        rows, moments = np.ascontiguousarray(self.matrix.T), (self.gram, self.spread(correlation))
+        moments = (self.gram, self.spread(correlation))
 
         def block(part: slice) -> None:
             pixels = np.ascontiguousarray(data[part], dtype=np.float64)
             fit_errors(
                 pixels,
-                rows,
+                self.rows,
                 moments,
                 pixels @ self.matrix,
                 value[part],

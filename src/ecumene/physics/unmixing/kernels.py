@@ -15,6 +15,7 @@ from numba import njit
 
 _PRIMAL = 1e-12  # abundances above minus this count as feasible and are set to zero
 _DUAL = 1e-11  # multipliers above minus this, relative to the data, count as optimal
+_ROUNDS = 8
 
 
 @njit(cache=True, nogil=True)
@@ -105,7 +106,7 @@ def _equality(gram, c, active, sum_to_one, tables, offsets, k, w, z):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def _multipliers(gram, c, active, sum_to_one, z, multiplier):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def multipliers(gram, c, active, sum_to_one, z, multiplier):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Fill the multipliers of the sign constraints (zero on the support); return the smallest one's index."""
     p = c.shape[0]
     shared, count = 0.0, 0
@@ -148,7 +149,7 @@ def _descend(gram, c, active, sum_to_one, tables, offsets, k, w, a, z, multiplie
     a[:] = z
     banned = np.zeros(p, np.bool_)
     for _ in range(20 * p):
-        _multipliers(gram, c, active, sum_to_one, a, multiplier)
+        multipliers(gram, c, active, sum_to_one, a, multiplier)
         enter = -1
         for i in range(p):
             candidate = not active[i] and not banned[i] and multiplier[i] < -_DUAL * scale
@@ -181,187 +182,129 @@ def _descend(gram, c, active, sum_to_one, tables, offsets, k, w, a, z, multiplie
     return False
 
 
-@njit(cache=True, nogil=True)
-def solve_pixels(gram, correlations, sum_to_one, tables, offsets, abundances, converged):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
-    """Solve all pixels of one block: correlations `[P, p]` in, abundances `[P, p]` and converged `[P]` out.
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def correlate(spectra: Any, endmembers: Any, correlations: Any) -> None:
+    """Fill correlations `[P, p]` with the products of spectra `[P, B]` and endmembers `[p, B]`, reading spectra once.
 
-    The support of the pixel before is tried first; it is kept only if all optimality conditions hold.
-    """
-    pixels, p = correlations.shape
-    active = np.zeros(p, np.bool_)
-    active[:] = True
-    k, w = np.zeros((p, p)), np.zeros(p)
-    a, z, multiplier, c = np.empty(p), np.empty(p), np.empty(p), np.empty(p)
-    largest = 0.0
-    for i in range(p):
-        largest = max(largest, gram[i, i])
-    warm = False
-    for pixel in range(pixels):
-        scale, usable = largest, True
-        for i in range(p):
-            c[i] = correlations[pixel, i]
-            usable = usable and math.isfinite(c[i])
-            scale = max(scale, abs(c[i]))
-        if not usable:
-            abundances[pixel, :] = np.nan
-            converged[pixel] = False
-            continue
-        good = False
-        if warm:
-            _equality(gram, c, active, sum_to_one, tables, offsets, k, w, z)
-            good = True
-            for i in range(p):
-                good = good and z[i] >= -_PRIMAL
-            if good:
-                worst = _multipliers(gram, c, active, sum_to_one, z, multiplier)
-                good = worst < 0 or multiplier[worst] >= -_DUAL * scale
-            a[:] = z
-        if not good:
-            good = _descend(gram, c, active, sum_to_one, tables, offsets, k, w, a, z, multiplier, scale)
-        for i in range(p):
-            abundances[pixel, i] = a[i] if a[i] > 0.0 else 0.0
-        converged[pixel] = good
-        warm = True
-
-
-@njit(cache=True, nogil=True)
-def _one_sided(mean, deviation):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    """Root mean square of a Gaussian of mean -`mean` <= 0, cut off below zero: the error of an abundance at zero."""
-    if deviation == 0.0:
-        return 0.0
-    alpha = max(mean, 0.0) / deviation
-    if alpha > 8.0:  # differences of large numbers otherwise; series of the Mills ratio
-        return deviation * math.sqrt(2.0 * (1.0 - 6.0 / (alpha * alpha))) / alpha
-    density = math.exp(-0.5 * alpha * alpha) / math.sqrt(2.0 * math.pi)
-    hazard = density / (0.5 * math.erfc(alpha / math.sqrt(2.0)))
-    return deviation * math.sqrt(max(1.0 + alpha * alpha - alpha * hazard, 0.0))
-
-
-@njit(cache=True, nogil=True)
-def _quadratic(matrix: Any, direction: Any) -> float:
-    """Return direction' matrix direction."""
-    total = 0.0
-    for i in range(direction.shape[0]):
-        for j in range(direction.shape[0]):
-            total += direction[i] * matrix[i, j] * direction[j]
-    return float(total)
-
-
-@njit(cache=True, nogil=True)
-def _raise_absent(
-    index: int, k: Any, w: Any, active: Any, multiplier: float, moments: Any, variance: float, direction: Any
-) -> float:
-    """Fill the feasible direction that raises an absent abundance; return the root mean square of how far it goes."""
-    gram, spread = moments
-    p = w.shape[0]
-    for j in range(p):
-        total = -w[j]
-        for m in range(p):
-            if active[m]:
-                total -= k[j, m] * gram[m, index]
-        direction[j] = total
-    direction[index] = 1.0
-    curvature = _quadratic(gram, direction)
-    if curvature <= 0.0:
-        return 0.0  # the only endmember of a set that sums to one
-    deviation = math.sqrt(max(_quadratic(spread, direction), 0.0) * variance) / curvature
-    return _one_sided(multiplier / curvature, deviation)
-
-
-@njit(cache=True, nogil=True)
-def _deviations(
-    moments: Any, c: Any, a: Any, switches: Any, bands: int, total: float, tables: Any, offsets: Any, deviation: Any
-) -> None:
-    """Fill standard deviations `[p]` of one pixel's abundances from its residual sum of squares `total`.
-
-    The noise variance is total / tr((1 - E K E') R), which is the number of bands less that of free parameters
-    where R = 1. With `normalise` they are those of a / 1'a (delta method: da = (1 - a 1' / 1'a) da / 1'a).
-    """
-    gram, spread = moments
-    sum_to_one, normalise, known = switches
-    p = a.shape[0]
-    share = 1.0 / a.sum() if normalise and a.sum() > 0.0 else 1.0
-    members, count, mask = np.empty(p, np.int64), 0, 0
-    active = a > 0.0
-    for i in range(p):
-        if active[i]:
-            members[count] = i
-            mask |= 1 << i
-            count += 1
-    if tables.shape[0] > 1:
-        k, w = tables[mask], offsets[mask]
-    else:
-        k, w = np.empty((p, p)), np.empty(p)
-        support_maps(gram, members, count, sum_to_one, k, w)
-    freedom = bands - np.sum(k * spread)
-    variance = 1.0 if known else total / max(freedom, 1e-3 * bands)
-    multiplier, direction = np.empty(p), np.empty(p)
-    _multipliers(gram, c, active, sum_to_one, a, multiplier)
-    squares = np.zeros(p)
-    for i in range(p):
-        if active[i]:
-            for j in range(p):
-                direction[j] = k[i, j]
-                for m in range(count if normalise else 0):
-                    direction[j] -= a[i] * share * k[members[m], j]
-            squares[i] += max(_quadratic(spread, direction), 0.0) * variance
-        else:
-            reach = _raise_absent(i, k, w, active, multiplier[i], moments, variance, direction)
-            lost = a * (share * direction.sum()) if normalise else np.zeros(p)
-            for j in range(p):
-                squares[j] += ((direction[j] - lost[j]) * reach) ** 2
-    for i in range(p):
-        deviation[i] = share * math.sqrt(squares[i])
-
-
-@njit(cache=True, nogil=True)
-def fit_errors(
-    spectra: Any,
-    endmembers: Any,
-    moments: Any,
-    correlations: Any,
-    abundances: Any,
-    switches: Any,
-    tables: Any,
-    offsets: Any,
-    residual: Any,
-    deviations: Any,
-) -> None:
-    """Fill residual sums of squares `[P]` and standard deviations `[P, p]` of one block.
-
-    spectra `[P, B]`, endmembers `[p, B]` (rows, so that the inner loop is contiguous), moments = (E'E, E'R E);
-    switches = (sum to one; divide by the sum; data are whitened: unit noise variance instead of the residual's).
+    Four endmembers at a time keep their sums in registers; a matrix product of so few columns is slower.
     """
     pixels, bands = spectra.shape
     p = endmembers.shape[0]
-    difference = np.empty(bands)
+    last = p - 1
     for pixel in range(pixels):
-        usable = True
+        for first in range(0, p, 4):
+            # Beyond the last endmember its product is computed again and not used.
+            i, j, k = min(first + 1, last), min(first + 2, last), min(first + 3, last)
+            a, b, c, d = 0.0, 0.0, 0.0, 0.0
+            for band in range(bands):
+                value = np.float64(spectra[pixel, band])
+                a += value * endmembers[first, band]
+                b += value * endmembers[i, band]
+                c += value * endmembers[j, band]
+                d += value * endmembers[k, band]
+            correlations[pixel, first] = a
+            correlations[pixel, i] = b
+            correlations[pixel, j] = c
+            correlations[pixel, k] = d
+
+
+@njit(cache=True, nogil=True)
+def tabulate_multipliers(gram: Any, sum_to_one: bool, tables: Any, offsets: Any, duals: Any, shifts: Any) -> None:
+    """Fill the affine maps from correlations to multipliers, lambda = D_S c + d_S, of all tabulated supports."""
+    p = gram.shape[0]
+    c, z, multiplier, active = np.zeros(p), np.empty(p), np.empty(p), np.empty(p, np.bool_)
+    for mask in range(tables.shape[0]):
         for i in range(p):
-            usable = usable and math.isfinite(abundances[pixel, i])
-        if not usable:
-            residual[pixel] = np.nan
-            deviations[pixel, :] = np.nan
+            active[i] = (mask >> i & 1) == 1
+        for column in range(-1, p):  # -1: the constant part
+            c[:] = 0.0
+            if column >= 0:
+                c[column] = 1.0
+                z[:] = tables[mask, :, column]
+            else:
+                z[:] = offsets[mask]
+            multipliers(gram, c, active, sum_to_one, z, multiplier)
+            if column >= 0:
+                duals[mask, :, column] = multiplier
+            else:
+                shifts[mask] = multiplier
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _exchange(  # noqa: C901
+    correlations: Any, maps: Any, largest: float, abundances: Any, converged: Any
+) -> None:
+    """Solve what block exchanges on tabulated maps can solve; converged `[P]` says where that was.
+
+    Starting from the support of the pixel before, drops all negative abundances at once, then takes in the
+    endmember with the most negative multiplier, and so on for a few rounds. A support is kept only if all
+    optimality conditions hold.
+    """
+    tables, offsets, duals, shifts = maps
+    pixels, p = correlations.shape
+    everything = (1 << p) - 1
+    mask = everything
+    c, z = np.empty(p), np.empty(p)
+    for pixel in range(pixels):
+        scale = largest
+        for i in range(p):
+            c[i] = correlations[pixel, i]
+            scale = max(scale, abs(c[i]))
+        good = False
+        for _ in range(_ROUNDS):
+            negative = 0
+            for i in range(p):
+                total = offsets[mask, i]
+                for j in range(p):
+                    total += tables[mask, i, j] * c[j]
+                z[i] = total
+                if not total >= -_PRIMAL:  # also where it is not a number
+                    negative |= 1 << i
+            if negative:
+                mask &= ~negative
+                continue
+            lowest, enter = -_DUAL * scale, -1
+            for i in range(p):
+                total = shifts[mask, i]
+                for j in range(p):
+                    total += duals[mask, i, j] * c[j]
+                if total < lowest:
+                    lowest, enter = total, i
+            if enter < 0:
+                good = math.isfinite(scale)
+                break
+            mask |= 1 << enter
+        for i in range(p):
+            abundances[pixel, i] = z[i] if z[i] > 0.0 else 0.0
+        converged[pixel] = good
+        if mask == 0:
+            mask = everything
+
+
+@njit(cache=True, nogil=True)
+def solve_pixels(gram: Any, correlations: Any, sum_to_one: bool, maps: Any, abundances: Any, converged: Any) -> None:
+    """Solve all pixels of one block: correlations `[P, p]` in, abundances `[P, p]` and converged `[P]` out.
+
+    The active-set method solves what exchanges on tabulated maps leave over, or all if there are no maps.
+    """
+    pixels, p = correlations.shape
+    tables, offsets = maps[0], maps[1]
+    largest = np.max(np.abs(gram))
+    if tables.shape[0] > 1:
+        _exchange(correlations, maps, largest, abundances, converged)
+    else:
+        converged[:] = False
+    active, k, w = np.ones(p, np.bool_), np.zeros((p, p)), np.zeros(p)
+    a, z, multiplier = np.empty(p), np.empty(p), np.empty(p)
+    for pixel in range(pixels):
+        if converged[pixel]:
             continue
-        for band in range(bands):
-            difference[band] = spectra[pixel, band]
+        c = correlations[pixel]
+        scale = max(largest, np.max(np.abs(c)))
+        if not np.isfinite(c).all():
+            abundances[pixel, :] = np.nan
+            continue
+        good = _descend(gram, c, active, sum_to_one, tables, offsets, k, w, a, z, multiplier, scale)
         for i in range(p):
-            amount = abundances[pixel, i]
-            if amount > 0.0:
-                for band in range(bands):
-                    difference[band] -= amount * endmembers[i, band]
-        total = 0.0
-        for band in range(bands):
-            total += difference[band] * difference[band]
-        residual[pixel] = total
-        _deviations(
-            moments,
-            correlations[pixel],
-            abundances[pixel],
-            switches,
-            bands,
-            total,
-            tables,
-            offsets,
-            deviations[pixel],
-        )
+            abundances[pixel, i] = a[i] if a[i] > 0.0 else 0.0
+        converged[pixel] = good
