@@ -26,7 +26,7 @@ IMAGES = Path(__file__).parent / "images"
 CLEAR, CLOUDED = "sentinel2_2023-07-06.tif", "sentinel2_2023-08-25.tif"
 STRETCH = 0.25
 """Reflectance that is shown white."""
-COLOURS = 160
+COLOURS = 256
 """Size of the palette; keeps the files below 150 kB."""
 
 
