@@ -53,7 +53,9 @@ def save(figure: Figure, name: str) -> None:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     picture = Image.open(stream).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+    picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE).save(
+        IMAGES / name, optimize=True
+    )
 
 
 def main(demo: Path) -> None:

@@ -89,7 +89,8 @@ def test_reference_names_exist(page):
 
 def test_architecture_lists_the_rooms_in_their_order():
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
-    rooms = [layer.removeprefix("ecumene.") for layer in contract["layers"] if not layer.startswith("(")][::-1]
+    listed = [layer.strip("()").removeprefix("ecumene.") for layer in contract["layers"]][::-1]
+    rooms = [room for room in listed if (ROOT / "src" / "ecumene" / room / "__init__.py").exists()]
     text = " ".join((ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split())
     assert f"`{', '.join(rooms)}`" in text
     for room in rooms:
