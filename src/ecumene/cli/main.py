@@ -71,6 +71,12 @@ def main() -> None:
     except EcumeneError as error:
         typer.echo(f"ecumene: {error}", err=True)
         sys.exit(error.exit_code)
+    except SystemExit as stop:
+        # A training that is terminated leaves by a SystemExit of its own, without a code.
+        if type(stop) is SystemExit or stop.code is not None:
+            raise
+        typer.echo("ecumene: terminated; the same command goes on where this one stopped.", err=True)
+        sys.exit(143)
     except KeyboardInterrupt:
         typer.echo("ecumene: interrupted; the same command goes on where this one stopped.", err=True)
         sys.exit(130)

@@ -31,7 +31,10 @@ Time = Annotated[
 ]
 CloudMask = Annotated[
     bool,
-    typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds and shadows (SCL, QA bits or stated rule)."),
+    typer.Option(
+        "--cloud-mask/--no-cloud-mask",
+        help="Leave out clouds and shadows (SCL, QA bits, or `mask: rule` in scene.yaml).",
+    ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write.", show_default=False)]
 
