@@ -67,7 +67,7 @@ def root(
 def main() -> None:
     """Run the command; print an `EcumeneError` as one sentence and exit with its code."""
     try:
-        app()
+        app(prog_name="ecumene")
     except EcumeneError as error:
         typer.echo(f"ecumene: {error}", err=True)
         sys.exit(error.exit_code)
