@@ -22,7 +22,8 @@ def shell_lines(path):
     """Indented lines that call ecumene, continuations joined, comments dropped."""
     text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     lines = re.sub(r"\\\n\s*", " ", text).splitlines()
-    return [shlex.split(line, comments=True)[1:] for line in lines if re.match(r"    ecumene ", line)]
+    calls = [shlex.split(line, comments=True)[1:] for line in lines if re.match(r"    ecumene ", line)]
+    return [words[1:] if words[0] == "--log-json" else words for words in calls]
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +127,14 @@ def test_pictures_are_small_and_named():
     for picture in pictures:
         assert picture.stat().st_size < 150_000
         assert f"images/{picture.name}" in text
+
+
+def test_the_page_on_studies_lists_every_exit_code_and_key():
+    from ecumene.core.errors import exit_codes
+    from ecumene.workflows.study_file import Study
+
+    text = (ROOT / "docs" / "study.md").read_text(encoding="utf-8")
+    for code, meaning in exit_codes().items():
+        assert f"| {code} | {meaning} |" in text
+    for key in Study.model_fields:
+        assert f"`{key}" in text, key

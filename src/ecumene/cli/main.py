@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -11,17 +11,21 @@ from ecumene.cli import (
     assess,
     demo,
     despeckle,
+    explain,
     info,
     insar,
     listing,
     mapping,
     retrieve,
+    run,
     sharpen,
     tomography,
     train,
+    trust,
     unmix,
 )
-from ecumene.core.errors import EcumeneError
+from ecumene.core import events
+from ecumene.core.errors import INTERRUPTED, TERMINATED, EcumeneError, exit_codes
 
 app = typer.Typer(
     name="ecumene",
@@ -36,6 +40,9 @@ app.command("info")(info.info)
 app.command("train")(train.train)
 app.command("map")(mapping.map_)
 app.command("assess")(assess.assess)
+app.command("run")(run.run)
+app.command("trust")(trust.trust)
+app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
 app.command("tomography")(tomography.tomography)
 app.command("insar")(insar.insar)
@@ -55,13 +62,30 @@ def _version(show: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog="Exit codes: " + "; ".join(f"{code} {text}" for code, text in exit_codes().items()))
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Write events as JSON lines to standard error, instead of progress bars.")
+    ] = False,
 ) -> None:
     """Maps of the inhabited Earth from satellite images, each with its error bar and its outlier flag."""
+    if log_json:
+        events.enable()
+        events.emit("started", command=context.invoked_subcommand)
+
+
+def _leave(code: int, sentence: str, kind: str) -> NoReturn:
+    """Print (or log) why the command ends, and exit."""
+    if events.enabled():
+        events.emit("failed", level="error", kind=kind, message=sentence)
+        events.emit("finished", exit_code=code)
+    else:
+        typer.echo(f"ecumene: {sentence}", err=True)
+    sys.exit(code)
 
 
 def main() -> None:
@@ -69,14 +93,17 @@ def main() -> None:
     try:
         app(prog_name="ecumene")
     except EcumeneError as error:
-        typer.echo(f"ecumene: {error}", err=True)
-        sys.exit(error.exit_code)
+        _leave(error.exit_code, str(error), type(error).__name__)
     except SystemExit as stop:
         # A training that is terminated leaves by a SystemExit of its own, without a code.
         if type(stop) is SystemExit or stop.code is not None:
+            code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+            events.emit("finished", exit_code=code)
             raise
-        typer.echo("ecumene: terminated; the same command goes on where this one stopped.", err=True)
-        sys.exit(143)
+        _leave(TERMINATED, "terminated; the same command goes on where this one stopped.", "Terminated")
     except KeyboardInterrupt:
-        typer.echo("ecumene: interrupted; the same command goes on where this one stopped.", err=True)
-        sys.exit(130)
+        _leave(INTERRUPTED, "interrupted; the same command goes on where this one stopped.", "Interrupted")
+    except Exception as error:
+        events.emit("failed", level="error", kind=type(error).__name__, message=str(error))
+        events.emit("finished", exit_code=1)
+        raise

@@ -20,6 +20,14 @@ class SceneError(EcumeneError):
     exit_code = 3
 
 
+class DamagedPixelsError(SceneError):
+    """Some pixels of a scene that could be opened cannot be decoded; others can."""
+
+
+class NothingToMapError(SceneError):
+    """Scenes can be read, but no pixel of them can be mapped."""
+
+
 class ContractError(EcumeneError):
     """Bands, unit, level or ground sampling do not fit what a model or function needs."""
 
@@ -54,3 +62,28 @@ class MissingDependencyError(EcumeneError):
     """An optional library is needed and absent; the sentence names the extra that brings it."""
 
     exit_code = 8
+
+
+class PartialResultError(EcumeneError):
+    """The result is whole and valid, but parts of the input could not be read and are marked as not valid."""
+
+    exit_code = 9
+
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes of a run stopped by the keyboard or by SIGTERM; the same command goes on where it stopped."""
+
+
+def exit_codes() -> dict[int, str]:
+    """Return what every exit code of the command means, in ascending order."""
+
+    def kinds(parent: type[EcumeneError]) -> list[type[EcumeneError]]:
+        return [parent, *(found for child in parent.__subclasses__() for found in kinds(child))]
+
+    meanings = {0: "Everything was done.", 1: "A defect of ecumene; the traceback says where."}
+    for kind in kinds(EcumeneError)[1:]:
+        if kind.__module__ == __name__:
+            meanings.setdefault(kind.exit_code, (kind.__doc__ or kind.__name__).strip().splitlines()[0])
+    meanings[INTERRUPTED] = "Interrupted from the keyboard; the same command goes on."
+    meanings[TERMINATED] = "Terminated (SIGTERM); the same command goes on."
+    return dict(sorted(meanings.items()))

@@ -18,11 +18,20 @@ _EXTRA_OF = {
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxscript": "onnx",
+    "openvino": "openvino",
+    "captum": "explain",
+    "captum.attr": "explain",
     "pystac_client": "stac",
+    "requests": "stac",
+    "urllib3": "stac",
     "odc.stac": "stac",
     "spyndex": "indices",
     "laspy": "points",
     "skimage": "unwrapping",
+    "distributed": "cluster",
+    "fsspec": "remote",
+    "s3fs": "remote",
+    "stac_geoparquet": "index",
 }
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+from ecumene.core import events
+
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what)."""
 
@@ -15,7 +17,7 @@ def silent(done: int, total: int, what: str) -> None:
 
 @contextlib.contextmanager
 def progress_bar(description: str) -> Iterator[Progress]:
-    """Show a bar with the time left on standard error while the block runs.
+    """Show a bar with the time left on standard error while the block runs, or write events where they are on.
 
     Args:
         description: What is being done, shown before the bar.
@@ -23,6 +25,9 @@ def progress_bar(description: str) -> Iterator[Progress]:
     Yields:
         A `Progress` callable.
     """
+    if events.enabled():
+        yield events.ProgressEvents(description)
+        return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress

@@ -10,14 +10,16 @@ import contextlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import rasterio
 from rasterio.errors import RasterioError, RasterioIOError
 
-from ecumene.core.errors import SceneError
+from ecumene.core.errors import DamagedPixelsError, SceneError
+from ecumene.scenes.remote.addresses import without_secrets
+from ecumene.scenes.remote.trying import patiently
 
 MAX_HANDLES = 64
 """Open rasters a thread keeps."""
@@ -26,6 +28,7 @@ CACHE_BYTES = 256 * 2**20
 """GDAL's block cache, unless the environment variable GDAL_CACHEMAX says otherwise."""
 
 _LOCAL = threading.local()
+T = TypeVar("T")
 
 
 def is_remote(href: str) -> bool:
@@ -33,8 +36,11 @@ def is_remote(href: str) -> bool:
     return href.startswith(("http://", "https://", "s3://", "gs://", "az://", "/vsicurl", "/vsis3", "/vsigs", "/vsiaz"))
 
 
-def _options(remote: bool) -> dict[str, Any]:
-    """GDAL options of a read; the sidecar search is only switched off where it costs a request."""
+def _options(remote: bool, fresh: bool = False) -> dict[str, Any]:
+    """GDAL options of a read; the sidecar search is only switched off where it costs a request.
+
+    With `fresh`, nothing that GDAL has kept of a file from an earlier failure is used.
+    """
     options: dict[str, Any] = {"GDAL_TIFF_INTERNAL_MASK": True}
     if "GDAL_CACHEMAX" not in os.environ:
         options["GDAL_CACHEMAX"] = CACHE_BYTES
@@ -43,16 +49,19 @@ def _options(remote: bool) -> dict[str, Any]:
             "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
             "GDAL_HTTP_TIMEOUT": "60",
             "GDAL_HTTP_CONNECTTIMEOUT": "10",
-            "GDAL_HTTP_MAX_RETRY": "3",
+            "GDAL_HTTP_MAX_RETRY": "2",
+            "GDAL_HTTP_RETRY_DELAY": "0.5",
             "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
         }
+    if fresh:
+        options["CPL_VSIL_CURL_NON_CACHED"] = "/vsicurl/"
     return options
 
 
 @contextlib.contextmanager
-def remote_environment(remote: bool) -> Iterator[None]:
+def remote_environment(remote: bool, fresh: bool = False) -> Iterator[None]:
     """Apply the GDAL options of a read while the block runs."""
-    with rasterio.Env(**_options(remote)):
+    with rasterio.Env(**_options(remote, fresh)):
         yield
 
 
@@ -90,23 +99,26 @@ def close_handles() -> None:
 
 
 @contextlib.contextmanager
-def opened(href: str) -> Iterator[Any]:
+def opened(href: str, fresh: bool = False) -> Iterator[Any]:
     """Yield this thread's open raster of a href, within pinned GDAL options.
 
     Any failure of GDAL inside of the block becomes a sentence; the handle is then dropped.
 
     Args:
         href: Local path, GDAL virtual path or URL.
+        fresh: Use nothing that an earlier failure has left.
 
     Yields:
         A `rasterio.DatasetReader`; do not close it.
 
     Raises:
-        SceneError: If the file is gone, is no raster, or a block of it cannot be decoded.
+        SceneError: If the file is gone or is no raster, or the network fails.
+        DamagedPixelsError: If a block of a local file that can be opened cannot be decoded (a `SceneError`).
     """
     key = (href, _stamp(href))
     handles = _handles()
-    with rasterio.Env(**_options(is_remote(href))):
+    kind: type[SceneError] = SceneError
+    with rasterio.Env(**_options(is_remote(href), fresh)):
         try:
             dataset = handles.pop(key, None)
             if dataset is None:
@@ -114,11 +126,31 @@ def opened(href: str) -> Iterator[Any]:
                 while len(handles) >= MAX_HANDLES:
                     handles.popitem(last=False)[1].close()
             handles[key] = dataset
+            # What a network does not deliver is not damaged: it may come the next time.
+            kind = SceneError if key[1] is None else DamagedPixelsError
             yield dataset
         except (RasterioError, RasterioIOError) as error:
             broken = handles.pop(key, None)
             if broken is not None:
                 broken.close()
-            raise SceneError(
-                f"{href} cannot be read: it is truncated, damaged or no raster; fetch the file again."
+            raise kind(
+                f"{without_secrets(href)} cannot be read: it is truncated, damaged or no raster; fetch the file again."
             ) from error
+
+
+def with_raster(href: str, action: Callable[[Any], T]) -> T:
+    """Return what `action` makes of this thread's open raster; a remote one is tried again where that can help.
+
+    Args:
+        href: Local path, GDAL virtual path or (unsigned) address.
+        action: Called with a `rasterio.DatasetReader`, maybe several times; what it returns must not need the reader.
+
+    Raises:
+        SceneError: If it cannot be read.
+    """
+
+    def attempt(place: str, again: bool) -> T:
+        with opened(place, fresh=again) as dataset:
+            return action(dataset)
+
+    return patiently(href, attempt)

@@ -32,7 +32,7 @@ from rasterio.windows import Window as RasterWindow
 from ecumene.core.errors import SceneError
 from ecumene.scenes.contract import MaskSource, SceneSource
 from ecumene.scenes.grid import native_window, window_geobox
-from ecumene.scenes.handles import opened
+from ecumene.scenes.handles import with_raster
 from ecumene.scenes.warping import native_coordinates
 
 SCL_BAD = (0, 1, 3, 8, 9, 10)
@@ -80,13 +80,19 @@ def read_codes(mask: MaskSource, geobox: GeoBox, fallback: GeoBox) -> tuple[NDAr
     native = mask.geobox if mask.geobox is not None else fallback
     shape = tuple(int(size) for size in geobox.shape)
     needed = native_window(native, geobox, 1)
-    with opened(mask.href) as dataset:
+
+    def read(dataset: Any) -> NDArray[Any]:
         if (dataset.height, dataset.width) != tuple(native.shape) or mask.index > dataset.count:
             raise SceneError(f"The mask {mask.href} does not have the size that was described; open the scene again.")
         if needed is None:
-            return np.zeros(shape, dataset.dtypes[mask.index - 1]), np.zeros(shape, bool)
+            return np.zeros(shape, dataset.dtypes[mask.index - 1])
         window = RasterWindow(needed.col, needed.row, needed.width, needed.height)
-        stored = dataset.read(mask.index, window=window)
+        stored: NDArray[Any] = dataset.read(mask.index, window=window)
+        return stored
+
+    stored = with_raster(mask.href, read)
+    if needed is None:
+        return stored, np.zeros(shape, bool)
     x, y = native_coordinates(window_geobox(native, needed), geobox)
     with np.errstate(invalid="ignore"):
         covered = (x >= 0) & (x < needed.width) & (y >= 0) & (y < needed.height)

@@ -23,7 +23,7 @@ from ecumene.scenes.grid import (
     native_window,
     window_geobox,
 )
-from ecumene.scenes.handles import opened
+from ecumene.scenes.handles import with_raster
 from ecumene.scenes.warping import KERNEL_RADIUS, warp_physical
 
 MAX_NATIVE_VALUES = 2**25
@@ -107,7 +107,8 @@ def _read_native(
         return
     place = inside.shift(-window.row, -window.col).slices
     raster_window = RasterWindow(inside.col, inside.row, inside.width, inside.height)
-    with opened(bands[0].href) as dataset:
+
+    def read(dataset: Any) -> tuple[Any, list[Any]]:
         for band in bands:
             _check_described(dataset, band)
         raw = dataset.read([band.index for band in bands], window=raster_window)
@@ -115,6 +116,9 @@ def _read_native(
             dataset.read_masks(band.index, window=raster_window) if _has_mask_band(dataset, band.index) else None
             for band in bands
         ]
+        return raw, masks
+
+    raw, masks = with_raster(bands[0].href, read)
     for band, view, stored, mask in zip(bands, views, raw, masks, strict=True):
         calibrate(stored, band, view[place], thermal_constants(source, band.name))
         if mask is not None:

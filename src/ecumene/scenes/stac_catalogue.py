@@ -10,6 +10,8 @@ from urllib.parse import urljoin, urlsplit
 
 from ecumene.core.errors import SceneError
 from ecumene.core.optional import require
+from ecumene.scenes.remote.fetching import get
+from ecumene.scenes.remote.patience import TRANSIENT, Patience
 from ecumene.scenes.security import AllowedRoots, is_remote
 
 MAX_OBJECTS = 100_000
@@ -103,24 +105,32 @@ def _read(href: str, roots: AllowedRoots, named_by: str) -> dict[str, Any]:
 
 def _download(url: str) -> str:
     """Fetch a text over HTTP; a redirect to another host is refused."""
-    client_io = require("pystac_client").stac_api_io
     requests = require("requests")
     if not url.startswith(("http://", "https://")):
         raise SceneError(f"{url} cannot be read as a catalogue; give a path or an http(s) address.")
-    try:
-        reader = client_io.StacApiIO(timeout=_TIMEOUT_S)
-        place = url
+    place = url
+    with requests.Session() as session:
         for _ in range(_REDIRECTS):
-            response = reader.session.get(place, timeout=_TIMEOUT_S, allow_redirects=False)
-            response.raise_for_status()
+            response = get(session, place, Patience(), allow_redirects=False)
             if not response.is_redirect:
                 return str(response.text)
             place = urljoin(place, response.headers["location"])
             if host_prefix(place) != host_prefix(url):
                 raise SceneError(f"{url} redirects to another host ({place}); name that address if you trust it.")
-    except requests.exceptions.RequestException as error:
-        raise SceneError(f"{url} cannot be fetched; check the address and the connection.") from error
     raise SceneError(f"{url} redirects in a circle; check the address.")
+
+
+def _retries() -> Any:
+    """Return urllib3's rule for trying a search again: back-off, or what the server asks for."""
+    patience = Patience()
+    return require("urllib3").util.Retry(
+        total=patience.tries - 1,
+        backoff_factor=patience.first_wait_s,
+        backoff_max=patience.longest_wait_s,
+        status_forcelist=sorted(TRANSIENT),
+        allowed_methods=["GET"],
+        respect_retry_after_header=True,
+    )
 
 
 def _search(
@@ -141,7 +151,7 @@ def _search(
             return super().request(href, *args, **kwargs)
 
     try:
-        client = pystac_client.Client.open(start, stac_io=_OwnHost(timeout=_TIMEOUT_S))
+        client = pystac_client.Client.open(start, stac_io=_OwnHost(timeout=_TIMEOUT_S, max_retries=_retries()))
         search = client.search(
             method="GET",  # the one that every API must offer
             collections=[collection] if collection else None,

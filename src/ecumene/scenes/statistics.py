@@ -16,7 +16,7 @@ from ecumene.scenes.calibration import calibrate, thermal_constants
 from ecumene.scenes.common_names import common_bands
 from ecumene.scenes.contract import BandSource, SceneSource
 from ecumene.scenes.grid import ground_sampling_m, window_geobox
-from ecumene.scenes.handles import opened
+from ecumene.scenes.handles import with_raster
 from ecumene.scenes.masks import clear_sky, with_rule_mask
 
 STATISTICS = ("count", "min", "max", "mean", "std", "median")
@@ -87,8 +87,7 @@ def scene_statistics(source: SceneSource, max_size: int = 512) -> SceneStatistic
 
 def _decimated(source: SceneSource, band: BandSource, rows: int, columns: int) -> NDArray[np.float32]:
     """Sample one band over its whole extent to `[rows, columns]` physical values."""
-    with opened(band.href) as dataset:
-        raw = dataset.read(band.index, out_shape=(rows, columns))
+    raw = with_raster(band.href, lambda dataset: dataset.read(band.index, out_shape=(rows, columns)))
     out = np.empty((rows, columns), np.float32)
     calibrate(raw, band, out, thermal_constants(source, band.name))
     return out

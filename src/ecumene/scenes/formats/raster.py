@@ -17,6 +17,9 @@ from rasterio.errors import CRSError, RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterWindow
 
 from ecumene.core.errors import SceneError
+from ecumene.scenes.handles import remote_environment
+from ecumene.scenes.remote.addresses import is_web
+from ecumene.scenes.remote.trying import patiently
 from ecumene.scenes.security import AllowedRoots, check_vrt, is_remote, is_vrt
 
 # Formats that hold pixels and nothing that runs or connects (no WMS, no DERIVED, no scripts), by their first bytes.
@@ -211,28 +214,13 @@ def inspect_raster(
         SceneError: If the file is missing, empty, truncated, of another format, without CRS or
             georeference, or a VRT that reads outside of the roots.
     """
-    local = not is_remote(href)
-    if local and is_vrt(href):
+    if is_web(href):
+        return _inspect_remote(href, crs, transform)
+    if not is_remote(href) and is_vrt(href):
         for source in check_vrt(href, roots):
             with _open(source) as dataset:
                 _check_whole(dataset, source)
-    with _open(href) as dataset:
-        if dataset.count == 0:
-            raise SceneError(f"{href} holds several images and no bands of its own; name one of them.")
-        _check_whole(dataset, href)
-        indexes = range(1, dataset.count + 1)
-        tags = {**dataset.tags(ns="IMAGERY"), **dataset.tags()}
-        return RasterInfo(
-            href=href,
-            geobox=_geobox(dataset, href, crs, transform),
-            dtypes=tuple(dataset.dtypes),
-            nodata=tuple(dataset.nodatavals),
-            scales=tuple(dataset.scales),
-            offsets=tuple(dataset.offsets),
-            descriptions=tuple(dataset.descriptions),
-            tags=tags,
-            band_tags=tuple(dataset.tags(index) for index in indexes),
-        )
+    return _header(href, href, crs, transform)
 
 
 def band_descriptions(href: str, roots: AllowedRoots) -> tuple[str | None, ...]:
@@ -282,3 +270,34 @@ def envi_data_file(header: Path) -> Path | None:
         if candidate.is_file() and candidate != header:
             return candidate
     return None
+
+
+def _inspect_remote(href: str, crs: str | None, transform: Affine | None) -> RasterInfo:
+    """Read the header of an address, signed and tried again as the network needs it."""
+
+    def attempt(place: str, again: bool) -> RasterInfo:
+        with remote_environment(is_web(place), fresh=again):
+            return _header(href, place, crs, transform)
+
+    return patiently(href, attempt)
+
+
+def _header(href: str, place: str, crs: str | None, transform: Affine | None) -> RasterInfo:
+    """Return the header of the raster that GDAL opens at `place` and people know as `href`."""
+    with _open(place) as dataset:
+        if dataset.count == 0:
+            raise SceneError(f"{href} holds several images and no bands of its own; name one of them.")
+        _check_whole(dataset, place)
+        indexes = range(1, dataset.count + 1)
+        tags = {**dataset.tags(ns="IMAGERY"), **dataset.tags()}
+        return RasterInfo(
+            href=href,
+            geobox=_geobox(dataset, href, crs, transform),
+            dtypes=tuple(dataset.dtypes),
+            nodata=tuple(dataset.nodatavals),
+            scales=tuple(dataset.scales),
+            offsets=tuple(dataset.offsets),
+            descriptions=tuple(dataset.descriptions),
+            tags=tags,
+            band_tags=tuple(dataset.tags(index) for index in indexes),
+        )
