@@ -44,9 +44,10 @@ def test_a_study_with_one_scene_is_read(tmp_path):
         (("{bundle: model}", "{}"), ("model:", "either bundle or train")),
         (("{scenes: [a.tif]}", "{}"), ("either scenes or catalogue",)),
         (("out: result", "out: result\nreport: perhaps"), ("report",)),
-        (("out: result", "out: result\nperiod: 2024-08/2024-06"), ("before it begins",)),
-        (("out: result", "out: result\nperiod: summer"), ("is no period",)),
-        (("{scenes: [a.tif]}", "{catalogue: c}"), ("a catalogue needs area, period and grid",)),
+        (("out: result", "out: result\ngrid: {}\nperiod: 2024-08/2024-06"), ("before it begins",)),
+        (("out: result", "out: result\ngrid: {}\nperiod: summer"), ("is no period",)),
+        (("{scenes: [a.tif]}", "{catalogue: c}"), ("a catalogue needs grid",)),
+        (("out: result", "out: result\nperiod: 2024"), ("needs grid",)),
         (("out: result", "out: result\nindicators: {reference: holdout}"), ("holdout needs model.train",)),
     ],
 )

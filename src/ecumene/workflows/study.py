@@ -85,7 +85,7 @@ class StudyPaths:
     @property
     def product(self) -> Path:
         """The map, or the store of tiles."""
-        return self.out / ("store" if self.study.inputs.catalogue else "product")
+        return self.out / ("store" if self.study.grid is not None else "product")
 
     @property
     def holdout(self) -> Path:
@@ -185,7 +185,7 @@ def _map_stage(paths: StudyPaths, before: str, progress: Progress) -> Stage:
     }
 
     def run() -> None:
-        if study.inputs.catalogue is not None:
+        if study.grid is not None:
             from ecumene.workflows.study_collection import map_study_collection
 
             map_study_collection(paths, progress)
@@ -266,10 +266,10 @@ def study_stages(paths: StudyPaths, progress: Progress = silent) -> list[Stage]:
         stages.append(_train_stage(paths, study.model.train, progress))
     before = stages[-1].digest if stages else _fingerprint(str(paths.model))
     stages.append(_map_stage(paths, before, progress))
-    if study.inputs.catalogue is not None:
+    if study.grid is not None:
         if reference is not None:
             raise ConfigurationError(
-                "indicators.reference is for one map, but a catalogue gives a collection of tiles; leave it out and "
+                "indicators.reference is for one map, but a grid gives a collection of tiles; leave it out and "
                 "assess the tiles by `ecumene assess`."
             )
         return stages

@@ -14,6 +14,7 @@ import numpy as np
 from ecumene.mapping.contract import MapModel
 from ecumene.mapping.options import MapOptions
 from ecumene.mapping.plan import Plan, default_threads, make_plan
+from ecumene.mapping.windows import round_up
 from ecumene.models.bundle import Model
 from ecumene.scenes.contract import SceneSource, Stack
 from ecumene.workflows.study import StudyPaths, open_study, study_stages
@@ -102,22 +103,42 @@ def peak_memory() -> int:
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024
 
 
-def _time_model(model: Model, plan: Plan, options: MapOptions) -> float:
-    """Return seconds a pixel of the model in the plan's windows, on made-up pixels, for about a second."""
+def seconds_a_pixel(
+    model: Model,
+    options: MapOptions,
+    *,
+    window: tuple[int, int] = (512, 512),
+    batch: int = 1,
+    frames: int = 1,
+    threads: int | None = None,
+) -> float:
+    """Time a model on made-up pixels for about a second.
+
+    Args:
+        model: The model.
+        options: For backend and precision; `auto` is timed with torch, the slowest that it may become.
+        window: Rows and columns of a run; rounded up to the model's stride.
+        batch: Windows of a run.
+        frames: Dates of a series.
+        threads: Threads of a run; None: all cores.
+
+    Returns:
+        Seconds for one pixel of the map.
+    """
     backend = "torch" if options.backend == "auto" else options.backend
-    executor = model.executor(backend, options.precision, plan.threads)
-    rows, cols = plan.window
-    frames = len(plan.frames) if model.spec.temporal else 0
-    shape = (plan.batch_size, *((frames,) if frames else ()), len(model.spec.inputs), rows, cols)
+    executor = model.executor(backend, options.precision, threads)
+    rows, cols = (round_up(edge, model.spec.stride) for edge in window)
+    series = (frames,) if model.spec.temporal else ()
+    shape = (batch, *series, len(model.spec.inputs), rows, cols)
     mean = np.array([band.mean for band in model.spec.inputs], np.float32)[:, None, None]
     image = np.ascontiguousarray(np.broadcast_to(mean, shape), np.float32)
-    dates = np.tile(16_600 + 30 * np.arange(frames, dtype=np.float32), (plan.batch_size, 1)) if frames else None
+    dates = np.tile(16_600 + 30 * np.arange(frames, dtype=np.float32), (batch, 1)) if model.spec.temporal else None
     executor.run(image, dates)
     runs, start = 0, time.perf_counter()
     while runs == 0 or time.perf_counter() - start < _PROBE_SECONDS:
         executor.run(image, dates)
         runs += 1
-    return (time.perf_counter() - start) / (runs * plan.batch_size * rows * cols)
+    return (time.perf_counter() - start) / (runs * batch * rows * cols)
 
 
 def _tile_bytes(plan: Plan) -> int:
@@ -139,7 +160,9 @@ def _estimate_map(paths: StudyPaths, stages: tuple[str, ...]) -> StudyEstimate:
     options = MapOptions.of(**{"probability": True, **study.map})
     matched = model.match(stack)
     plan = _plan(matched, model, options)
-    a_pixel = _time_model(model, plan, options)
+    a_pixel = seconds_a_pixel(
+        model, options, window=plan.window, batch=plan.batch_size, frames=len(plan.frames), threads=plan.threads
+    )
     return StudyEstimate(
         stages,
         tiles=plan.tile_counts[0] * plan.tile_counts[1],
@@ -164,7 +187,7 @@ def estimate_study(file: Path | str) -> StudyEstimate:
     """
     paths = open_study(file)
     stages = tuple(stage.name for stage in study_stages(paths))
-    if paths.study.inputs.catalogue is not None:
+    if paths.study.grid is not None:
         from ecumene.workflows.study_collection import estimate_collection
 
         return estimate_collection(paths, stages)

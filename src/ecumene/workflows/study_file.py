@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,8 +46,9 @@ class Inputs(_Part):
     """Where the scenes are: a list of paths on one grid, or a STAC catalogue to search."""
 
     scenes: Listed = ()
-    catalogue: str | None = Field(default=None, description="STAC catalogue or API; needs `area` and `grid`.")
-    collections: Listed = ()
+    catalogue: str | None = Field(default=None, description="STAC catalogue or API; needs `grid`.")
+    collection: str | None = Field(default=None, description="Of the catalogue.")
+    allowed_roots: Listed = Field(default=(), description="Folders and URL prefixes that a catalogue may point to.")
     declare: Declared = Declared()
     mask_clouds: bool | None = None
 
@@ -87,10 +89,11 @@ class ModelPart(_Part):
 
 
 class Grid(_Part):
-    """Tiles of a study with a catalogue; see `ecumene map --grid` and `--composite`."""
+    """Tiles of a study over many scenes; see `workflows.map_collection.Source`."""
 
     tiles: str = "mgrs"
-    composite: str = "median"
+    composite: str | None = None
+    resolution: float | None = Field(default=None, gt=0)
     cluster: str | None = None
 
 
@@ -107,7 +110,9 @@ class Study(_Part):
 
     name: str = Field(min_length=1)
     area: str | None = Field(default=None, description="Vector file; only its polygons are mapped.")
-    period: str | None = Field(default=None, description="START/END, such as 2024-06/2024-08.")
+    period: Annotated[
+        str | None, BeforeValidator(lambda value: str(value) if isinstance(value, int | date) else value)
+    ] = Field(default=None, description="START/END, such as 2024-06/2024-08.")
     inputs: Inputs
     model: ModelPart
     map: dict[str, Any] = Field(default_factory=dict, description="Fields of `MapOptions`.")
@@ -118,8 +123,10 @@ class Study(_Part):
 
     @model_validator(mode="after")
     def _complete(self) -> Study:
-        if self.inputs.catalogue is not None and (self.grid is None or self.area is None or self.period is None):
-            raise ValueError("a catalogue needs area, period and grid")
+        if self.inputs.catalogue is not None and self.grid is None:
+            raise ValueError("a catalogue needs grid")
+        if self.period is not None and self.grid is None:
+            raise ValueError("a period chooses among many scenes, which needs grid")
         if self.inputs.catalogue is not None and self.model.bundle is None and not self.model_scenes:
             raise ValueError("with a catalogue, model.train needs scenes of its own")
         if self.indicators.reference == "holdout" and self.model.train is None:
