@@ -14,7 +14,19 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = ("ecumene", "numpy", "torch", "rasterio", "scikit-learn", "lightgbm", "onnxruntime", "xarray")
+LIBRARIES = (
+    "ecumene",
+    "numpy",
+    "scipy",
+    "numba",
+    "torch",
+    "rasterio",
+    "scikit-learn",
+    "lightgbm",
+    "onnxruntime",
+    "openvino",
+    "xarray",
+)
 
 
 def data_root() -> Path:

@@ -248,4 +248,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    print(store("physics_retrieval", run(arguments.quick)))
+    found = run(arguments.quick)
+    if not arguments.quick:
+        print(store("physics_retrieval", found))

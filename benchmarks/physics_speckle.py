@@ -6,6 +6,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from ecumene.physics.polarimetry.matrices import (
     usable_matrices,
 )
 from ecumene.physics.polarimetry.wishart import UNLIKE_ALL, wishart_clusters
+from ecumene.physics.speckle.bootstrap import error_bar_factor
 from ecumene.physics.speckle.looks import estimate_looks, independent_share, scene_looks
 from ecumene.physics.speckle.nonlocal_filter import nonlocal_means
 from ecumene.physics.speckle.quality import (
@@ -93,6 +95,21 @@ def simulated(quick: bool) -> dict[str, Any]:
             begin = time.perf_counter()
             result = method(intensity, looks, independent_share=share)
             found[label] = judged(truth, intensity, result, time.perf_counter() - begin)
+
+            def run(
+                image: np.ndarray, method: Filter = method, looks: float = looks, part: float = share
+            ) -> Despeckled:
+                return method(image, looks, independent_share=part)
+
+            factor = error_bar_factor(run, result, looks, independent_share=share)
+            wider = judged(
+                truth, intensity, replace(result, standard_deviation=factor * result.standard_deviation), 1.0
+            )
+            found[label] |= {
+                "error_bar_factor": round(factor, 3),
+                "within_one_sigma_enlarged": wider["within_one_sigma"],
+                "within_one_sigma_flat_enlarged": wider["within_one_sigma_flat"],
+            }
         results[name] = found
     from ecumene.training.merlin import apply_merlin, train_merlin
 
@@ -209,7 +226,7 @@ def polarimetry() -> tuple[dict[str, Any], dict[str, str]]:
     low, high = feasible_alpha_deg(found.entropy)
     smooth = boxcar(coherency, 5)
     # Neighbouring pixels are correlated, so 25 pixels do not bring 25 times the looks; 9 is kept as a lower estimate.
-    clusters = wishart_clusters(coherency, zones(found.entropy, found.alpha_deg), looks)
+    clusters = wishart_clusters(coherency, zones(found.entropy, found.alpha_deg), looks, iterations=200)
     zone = zones(found.entropy, found.alpha_deg)
     smoothed = h_a_alpha(smooth, 9 * looks)
     powers = np.trace(clusters.means, axis1=-2, axis2=-1).real
@@ -282,4 +299,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     arguments = parser.parse_args()
-    print(store("physics_speckle", run(arguments.quick)))
+    found = run(arguments.quick)
+    if not arguments.quick:
+        print(store("physics_speckle", found))

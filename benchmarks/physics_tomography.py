@@ -1,6 +1,9 @@
 """Tomography against theory and against other solvers; all data are simulated.
 
-    python benchmarks/physics_tomography.py [--quick]
+    python benchmarks/physics_tomography.py                  # everything
+    python benchmarks/physics_tomography.py --only stacks,few_baseline   # these sections; the others stay as they were
+    python benchmarks/physics_tomography.py --draw           # only the pictures, from the results
+    python benchmarks/physics_tomography.py --quick          # a fiftieth of the trials, prints only
 
 The comparison of solvers needs an interpreter that has them, named by ECUMENE_PEERS_PYTHON (else it is left out):
 celer, skglm, adelie, spgl1, pylops, sigpy, cvxpy, clarabel.
@@ -14,12 +17,14 @@ import os
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common import RESULTS, store
+from common import RESULTS, machine, store
 from ecumene.physics.few_baseline import building_heights, estimate_heights, filter_interferograms
 from ecumene.physics.tomography import (
     SearchGrid,
@@ -41,6 +46,8 @@ from ecumene.physics.tomography.spectral import profile_candidates
 
 WAVELENGTH_M = 0.0310666
 PEER_TOLERANCE = 1e-8
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+GEOMETRIES = ("TerraSAR-X-like", "TanDEM-X-like")
 
 
 def terrasar_x() -> StackGeometry:
@@ -143,8 +150,6 @@ def double(geometry: StackGeometry, snr_db: float, distances: np.ndarray, trials
         orders, places = classical(grid, data, noise)
         # Peaks lie on the grid: they are given half a step besides the three bounds.
         curves["svd_wiener"].append(detected(orders, places, truth, bound + grid.steps[0] / 6.0))
-    below = distances < 1.0
-    wins = np.array(curves["sl1mmer"]) >= np.maximum(curves["svd_wiener"], curves["svd_wiener_refined"])
     return {
         "snr_db": snr_db,
         "trials": trials,
@@ -152,8 +157,30 @@ def double(geometry: StackGeometry, snr_db: float, distances: np.ndarray, trials
         **curves,
         "super_resolution_factor": _finite(super_resolution_factor(distances, curves["sl1mmer"])),
         "super_resolution_factor_svd_wiener": _finite(super_resolution_factor(distances, curves["svd_wiener"])),
-        "sl1mmer_beats_svd_wiener_below_one": bool(wins[below].all()),
+        "against_svd_wiener_below_one": against(distances, curves, trials),
     }
+
+
+def against(distances: np.ndarray, curves: dict[str, list[float]], trials: int) -> dict[str, Any]:
+    """SL1MMER minus SVD-Wiener below one Rayleigh unit, and where the difference is more than chance.
+
+    The standard error is that of two independent rates; both see the same data, so that the true one is smaller.
+    """
+    below = distances < 1.0
+    ours = np.array(curves["sl1mmer"])[below]
+    result: dict[str, Any] = {"distance_rayleigh": distances[below].tolist()}
+    for name in ("svd_wiener", "svd_wiener_refined"):
+        theirs = np.array(curves[name])[below]
+        gain = ours - theirs
+        error = np.sqrt((ours * (1 - ours) + theirs * (1 - theirs)) / trials)
+        result[name] = {
+            "gain": gain.round(4).tolist(),
+            "standard_error": error.round(4).tolist(),
+            "better_beyond_two_errors_at": distances[below][gain > 2 * error].tolist(),
+            "worse_beyond_two_errors_at": distances[below][gain < -2 * error].tolist(),
+            "mean_gain": round(float(gain.mean()), 4),
+        }
+    return result
 
 
 def _finite(value: float) -> float | None:
@@ -358,55 +385,106 @@ def peers(
     }
 
 
-def picture(curves: list[dict[str, Any]], name: str) -> str:
-    import matplotlib
+def picture(curves: list[dict[str, Any]], name: str) -> None:
+    """Draw detection against distance at every SNR."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(1, len(curves), figsize=(4.2 * len(curves), 3.4), sharey=True, squeeze=False)
-    for axis, curve in zip(axes[0], curves, strict=True):
-        for key, style in (("sl1mmer", "-"), ("svd_wiener_refined", "--"), ("svd_wiener", ":")):
-            axis.plot(curve["distance_rayleigh"], curve[key], style, label=key.replace("_", " "))
+    figure = Figure(figsize=(3.6 * len(curves), 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(curves), sharey=True, squeeze=False)[0]
+    lines = (
+        ("sl1mmer", "-", "#0072b2", "SL1MMER"),
+        ("svd_wiener_refined", "--", "#d55e00", "SVD-Wiener peaks, refined off the grid"),
+        ("svd_wiener", ":", "#009e73", "SVD-Wiener as published"),
+    )
+    for axis, curve in zip(axes, curves, strict=True):
+        for key, style, colour, label in lines:
+            rate = np.array(curve[key])
+            error = np.sqrt(rate * (1 - rate) / curve["trials"])
+            axis.plot(curve["distance_rayleigh"], rate, style, color=colour, label=label)
+            axis.fill_between(curve["distance_rayleigh"], rate - error, rate + error, color=colour, alpha=0.2, lw=0)
         axis.axhline(0.5, color="0.8", lw=0.8)
-        axis.set(title=f"{name}, SNR {curve['snr_db']:g} dB", xlabel="distance / Rayleigh unit", ylim=(0, 1.02))
-    axes[0][0].set_ylabel("detection of both")
-    axes[0][0].legend(frameon=False)
-    figure.tight_layout()
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"physics_tomography_detection_{name.lower().replace('-', '_')}.png"
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-    return path.name
+        axis.set(title=f"SNR {curve['snr_db']:g} dB", xlabel="distance / Rayleigh unit", ylim=(0, 1.02))
+    axes[0].set_ylabel("both detected, within 3 bounds")
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=3)
+    figure.suptitle(f"{name} stack, simulated, {curves[0]['trials']} trials a point", fontsize=9)
+    figure.savefig(IMAGES / picture_name(name), dpi=80, metadata={"Software": None})
 
 
-def run(quick: bool) -> dict[str, Any]:
-    """Run all parts; `quick` uses a hundredth of the trials."""
+def picture_name(name: str) -> str:
+    return f"tomography_detection_{name.lower().replace('-', '_')}.png"
+
+
+def draw(results: dict[str, Any]) -> None:
+    """Draw all pictures from results into the documentation."""
+    for name in GEOMETRIES:
+        picture(results[name]["double"], name)
+
+
+def stacks(quick: bool) -> dict[str, Any]:
+    """One and two scatterers against theory, in both geometries."""
     trials = 500 if quick else 20000
     distances = (
         np.array([0.2, 0.5, 0.9])
         if quick
         else np.array([0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.1, 1.3, 1.5])
     )
-    result: dict[str, Any] = {"data": "simulated"}
-    for name, geometry in (("TerraSAR-X-like", terrasar_x()), ("TanDEM-X-like", tandem_x())):
-        levels = [double(geometry, snr, distances, 200 if quick else 1000) for snr in (3.0, 6.0, 10.0)]
+    result: dict[str, Any] = {}
+    for name, geometry in zip(GEOMETRIES, (terrasar_x(), tandem_x()), strict=True):
         result[name] = {
             "acquisitions": geometry.count,
             "rayleigh_m": geometry.rayleigh_m,
             "single": [single(geometry, trials, level, 10 + k) for k, level in enumerate((17.0, 20.0, 23.0, 30.0))],
-            "double": levels,
+            "double": [double(geometry, snr, distances, 200 if quick else 4000) for snr in (3.0, 6.0, 10.0)],
             "false_alarms": false_alarms(geometry, trials // 2),
-            "picture": picture(levels, name),
+            "picture": picture_name(name),
         }
         print(name, "done", flush=True)
-    result["differential"] = motion(100 if quick else 1000)
-    result["few_baseline"] = few_baselines()
-    result["speed"] = speed(2000 if quick else 1_000_000, 20.0 if quick else 60.0)
     return result
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+SECTIONS: dict[str, Callable[[bool], dict[str, Any]]] = {
+    "stacks": stacks,
+    "differential": lambda quick: {"differential": motion(100 if quick else 1000)},
+    "few_baseline": lambda quick: {"few_baseline": few_baselines()},
+    "speed": lambda quick: {"speed": speed(2000 if quick else 1_000_000, 20.0 if quick else 60.0)},
+}
+
+
+def run(quick: bool, only: tuple[str, ...] = tuple(SECTIONS)) -> dict[str, Any]:
+    """Run the sections; those that are not run keep their results, with the time and machine of their own run."""
+    path = RESULTS / "physics_tomography.json"
+    before = json.loads(path.read_text()) if path.exists() and not quick else {}
+    kept = {"run": before.get("run"), "machine": before.get("machine")}
+    result = {key: value for key, value in before.items() if key not in {"benchmark", "run", "machine"}}
+    result["data"] = "simulated"
+    runs = {name: before.get("sections", {}).get(name, kept) for name in SECTIONS if before}
+    for name in only:
+        result |= SECTIONS[name](quick)
+        runs[name] = {"run": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
+    return result | {"sections": runs}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    print(store("physics_tomography", run(parser.parse_args().quick)))
+    parser.add_argument("--draw", action="store_true")
+    parser.add_argument("--only", default=",".join(SECTIONS))
+    arguments = parser.parse_args()
+    if arguments.draw:
+        draw(json.loads((RESULTS / "physics_tomography.json").read_text()))
+        return
+    only = tuple(arguments.only.split(","))
+    if not set(only) <= set(SECTIONS):
+        raise SystemExit(f"--only takes {', '.join(SECTIONS)}.")
+    found = run(arguments.quick, only)
+    if arguments.quick:
+        print(json.dumps(found, indent=1))
+        return
+    print(store("physics_tomography", found))
+    draw(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from physics_results import SECTIONS as PHYSICS  # noqa: E402 - lies beside this file
+
 RESULTS = HERE.parent / "benchmarks" / "results"
 PAGE = HERE / "results.md"
 
@@ -213,7 +216,10 @@ def simulated_city(results: dict[str, Any]) -> str:
     )
 
 
-SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {"main_path": main_path, "simulated_city": simulated_city}
+SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "main_path": main_path,
+    "simulated_city": simulated_city,
+} | PHYSICS
 
 
 def make_page(folder: Path = RESULTS) -> str:

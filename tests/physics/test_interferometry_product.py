@@ -134,6 +134,66 @@ def test_single_pair_gives_height(stack):
     assert results["relative_height_error_90_m"] > 0
 
 
+@pytest.fixture
+def bistatic(tmp_path):
+    """Blocks of 10 to 70 m in four bistatic pairs, each of one date, whose fringes are shorter than the blocks."""
+    rng = np.random.default_rng(5)
+    truth = np.zeros(SHAPE)
+    truth[6:12, 8:16], truth[14:21, 18:27] = 70.0, 23.0
+    geometry = RadarGeometry(0.0311, 6e5, 38.0, passes=1)
+    baselines = np.array([60.0, 110.0, -330.0, 430.0])
+    phase = geometry.height_rate(baselines)[:, None, None] * truth + rng.uniform(-3, 3, (4, 1, 1))
+    phase += 0.057 * rng.normal(size=phase.shape)  # the bound of 36 looks at coherence 0.9
+    dates = ["2012-01-03", "2012-01-14", "2012-01-25", "2012-02-05"]
+    names = [f"{date} {date}" for date in dates]
+    net = make_network(dates, dates, baselines, single_pass=True)
+    return {
+        "truth": truth, "pairs": table(tmp_path / "pairs.csv", net), "folder": tmp_path,
+        "complex": write(tmp_path / "ifg.tif", np.exp(1j * phase).astype(np.complex64), names, None),
+        "coherence": write(tmp_path / "coh.tif", np.full(phase.shape, 0.9, np.float32), names, None),
+        "radar": {"looks": 36, "wavelength_m": 0.0311, "incidence_deg": 38.0, "slant_range_m": 6e5, "passes": 1},
+    }  # fmt: skip
+
+
+def test_few_bistatic_pairs_give_heights_without_unwrapping(bistatic):
+    product = insar(
+        [bistatic["complex"]], bistatic["pairs"], bistatic["folder"] / "joint", coherence=[bistatic["coherence"]],
+        reference="480250,2149850", height_range_m=(-20, 120), **bistatic["radar"],
+    )  # fmt: skip
+    value, error, outlier = (layer(product, name) for name in ("value", "uncertainty", "outlier"))
+    score = (value - bistatic["truth"])[outlier == 0] / error[outlier == 0]
+    assert outlier.mean() < 0.05
+    assert np.mean(np.abs(score) < 2) > 0.9
+    assert np.abs(value - bistatic["truth"])[outlier == 0].max() < 3
+    assert product.properties["ecumene:results"]["method"].startswith("joint")
+    assert "jointly" in product.properties["processing:lineage"]
+    # Pair by pair the walls, higher than a height of ambiguity, cannot be unwrapped.
+    pairwise = insar(
+        [bistatic["complex"]], bistatic["pairs"], bistatic["folder"] / "pairwise",
+        coherence=[bistatic["coherence"]], reference="480250,2149850", **bistatic["radar"],
+    )  # fmt: skip
+    assert pairwise.layers["value"].unit == "m"
+    assert np.abs(layer(pairwise, "value") - bistatic["truth"]).max() > 10
+    assert layer(pairwise, "outlier").mean() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"quantity": "velocity"}, "no time between"),
+        ({"height_range_m": (50.0, 10.0)}, "height range"),
+        ({"height_range_m": (0.0, 90.0), "ramp": "plane"}, "belong to unwrapping"),
+        ({"height_range_m": (0.0, 90.0), "reference": "0,0"}, "outside"),
+        ({"height_range_m": (0.0, 90.0), "passes": 2}, "with itself"),
+    ],
+)
+def test_joint_heights_refuse_what_cannot_work(bistatic, options, sentence):
+    given = {"reference": "480250,2149850", **bistatic["radar"], **options}
+    with pytest.raises(EcumeneError, match=sentence):
+        insar([bistatic["complex"]], bistatic["pairs"], bistatic["folder"] / "bad", coherence=[bistatic["coherence"]],
+              **given)  # fmt: skip
+
+
 def test_a_product_is_replaced_only_when_asked(stack):
     out = stack["folder"] / "again"
     options = {"coherence": [stack["coherence"]], **RADAR}
@@ -171,7 +231,17 @@ def test_bad_input_is_refused_in_a_sentence(stack):
     few = write(folder / "few.tif", np.ones((2, *SHAPE), np.float32))
     attempt("bands for", ContractError, phase=few)
     empty = write(folder / "empty.tif", np.full((stack["network"].pairs, *SHAPE), np.nan, np.float32))
-    attempt("no", ContractError, phase=empty)
+    attempt("Interferogram 1 has no finite phase", ContractError, phase=empty)
+    burst = np.ones((stack["network"].pairs, *SHAPE), np.float32)
+    burst[3, 5, 6] = np.inf
+    attempt("infinite", ContractError, phase=write(folder / "infinite.tif", burst))
+    attempt("infinite", ContractError, phase=write(folder / "turned.tif", burst.astype(np.complex64), nodata=None))
+    lost = write(folder / "lost.tif", np.zeros((stack["network"].pairs, *SHAPE), np.float32), nodata=0.0)
+    attempt("zero everywhere", ContractError, coherence=[lost])
+    net = stack["network"]
+    flat = table(folder / "flat.csv", make_network(net.first, net.second, np.zeros(net.pairs)))
+    attempt("All baselines are equal", ConfigurationError, pairs=flat)
+    attempt("baseline is zero", ConfigurationError, pairs=flat, quantity="height")
     text = folder / "text.csv"
     text.write_text("a,b\n1,2\n")
     attempt("needs the columns", ConfigurationError, pairs=text)
@@ -195,3 +265,25 @@ def test_command_line(stack):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert open_product(out).layers["value"].unit == "mm/yr"
+
+
+def test_command_line_of_joint_heights(bistatic):
+    from typer import Typer
+    from typer.testing import CliRunner
+
+    from ecumene.cli.insar import insar as command
+
+    app = Typer()
+    app.command()(command)
+    arguments = [
+        str(bistatic["complex"]), "--pairs", str(bistatic["pairs"]), "--coherence", str(bistatic["coherence"]),
+        "--looks", "36", "--wavelength", "0.0311", "--incidence", "38", "--slant-range", "600000", "--bistatic",
+    ]  # fmt: skip
+    out = bistatic["folder"] / "cli"
+    result = CliRunner().invoke(app, [*arguments, "--height-range", "-20,120", "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    product = open_product(out, verify=True)
+    assert product.layers["value"].unit == "m"
+    assert product.properties["ecumene:method"]["parameters"]["height_range_m"] == [-20.0, 120.0]
+    wrong = CliRunner().invoke(app, [*arguments, "--height-range", "low", "--out", str(out)])
+    assert isinstance(wrong.exception, ConfigurationError)

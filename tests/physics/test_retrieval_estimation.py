@@ -119,6 +119,40 @@ def test_linear_problem_has_the_textbook_solution(seed, n, extra):
     assert found.information_bits[0] >= -1e-9
 
 
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 2**31), n=st.integers(1, 5), weak=st.floats(1e4, 1e8))
+def test_rows_of_the_averaging_kernel_sum_to_one_without_a_prior(seed, n, weak):
+    """With m >= n good measurements and a prior that says nothing, what is true is retrieved whole."""
+    rng = np.random.default_rng(seed)
+    matrix = np.linalg.qr(rng.standard_normal((n + 3, n)))[0] * rng.uniform(1.0, 3.0, n)
+
+    def forward(x):
+        return x @ matrix.T, np.broadcast_to(matrix, (len(x), *matrix.shape))
+
+    noise, spectra = np.full(n + 3, 0.1), rng.standard_normal((2, n + 3))
+    strong = retrieve(forward, spectra, noise, np.zeros(n), np.full(n, 1.0)).averaging_kernel[0].sum(axis=1)
+    found = retrieve(forward, spectra, noise, np.zeros(n), np.full(n, weak)).averaging_kernel[0].sum(axis=1)
+    np.testing.assert_allclose(found, 1.0, atol=n * 0.2 / weak)
+    assert np.abs(found - 1).max() <= np.abs(strong - 1).max() + 1e-12
+
+
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 2**31))
+def test_row_sums_are_the_response_to_a_change_of_all_elements(seed):
+    forward = ForwardModel(CENTER, 0.009, two_way_air_mass(35.0), ("h2o",))
+    mean, covariance = forward.prior()
+    unit = np.sqrt(np.diag(covariance))
+    state = mean + 0.5 * unit * np.random.default_rng(seed).uniform(-1, 1, mean.size)
+    step = 1e-3 * unit
+    pair, _ = forward(np.stack([state - step, state + step]))
+    noise = np.full(forward.bands, NOISE**2)
+    # The prior lies at the truth: elsewhere the residual's curvature, which A leaves out, would count too.
+    found = retrieve(forward, pair, noise, state, covariance, tolerance=1e-14, iterations=200)
+    response = (found.value[1] - found.value[0]) / (2.0 * step)
+    scaled = found.averaging_kernel.mean(axis=0) * unit[None, :] / unit[:, None]
+    np.testing.assert_allclose(response, scaled.sum(axis=1), atol=2e-3)
+
+
 def test_averaging_kernel_rows_sum_to_one_without_a_prior(model):
     # A profile-like state of one kind: where the prior says nothing, the retrieval follows the truth.
     rng = np.random.default_rng(1)

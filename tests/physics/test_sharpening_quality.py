@@ -109,3 +109,16 @@ def test_scales_are_aligned_at_pixel_centres():
 def test_bad_scales(shape, ratio, gain, words):
     with pytest.raises(ConfigurationError, match=words):
         ScalePair(shape, ratio, gain)
+
+
+def test_the_stated_shortfall_of_error_bars_is_the_measured_one():
+    import json
+    from pathlib import Path
+
+    from ecumene.physics.sharpening.sharpen import MEASURED_SHORTFALL
+
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "physics_sharpening.json"
+    bars = json.loads(path.read_text())["error_bars"]
+    for method, stated in MEASURED_SHORTFALL.items():
+        measured = max(bars[f"{band}_{method}"]["rms_of_error_over_sigma"] for band in ("red", "near_infrared"))
+        assert stated == round(measured, 2)

@@ -94,3 +94,16 @@ def test_refusals(backscatter, tmp_path):
     done = despeckle(backscatter, tmp_path / "done", method="refined-lee", looks=4.4, **DECLARED)
     with pytest.raises(ProductError, match="--overwrite"):
         despeckle(backscatter, done.folder, method="refined-lee", **DECLARED)
+
+
+def test_a_scene_without_even_areas_has_one_look_at_least_and_bounded_decibels(tmp_path):
+    rng = np.random.default_rng(2)
+    texture = gamma_speckle(rng, (90, 90), 0.5, correlation_px=2.0)
+    power = np.maximum(texture * gamma_speckle(rng, (90, 90), 1.0), 1e-9)[None]
+    scene = _write(tmp_path / "city.tif", (10 * np.log10(power)).astype(np.float32))
+    product = despeckle(scene, tmp_path / "out", search=11, **(DECLARED | {"bands": ["VV"]}))
+    found = product.properties["ecumene:results"]["VV"]
+    assert found["looks"] == 1.0
+    assert found["error_bar_factor"] >= 1.0
+    with rasterio.open(product.path("uncertainty")) as source:
+        assert np.nanmax(source.read()) < 15.0  # an error of ten times the value is ten decibels, not forty

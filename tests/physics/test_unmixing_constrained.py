@@ -223,3 +223,15 @@ def test_bad_input_is_one_sentence(spectra, endmembers, options, error, words):
         unmix(spectra, endmembers, **options)
     assert isinstance(caught.value, EcumeneError)
     assert "\n" not in str(caught.value)
+
+
+def test_a_mixture_written_with_six_digits_is_still_dependent():
+    rng = np.random.default_rng(0)
+    library = rng.uniform(0.05, 0.6, (80, 3))
+    mixed = np.column_stack([library, 0.3 * library[:, 0] + 0.7 * library[:, 2]])
+    rounded = np.array([[float(f"{value:.6g}") for value in row] for row in mixed])
+    assert np.linalg.matrix_rank(rounded) == 4
+    with pytest.raises(ConfigurationError, match="linearly dependent"):
+        fcls(rng.uniform(0, 1, (5, 80)), rounded)
+    alike = np.column_stack([library, library[:, 0] * (1 + 0.01 * rng.standard_normal(80))])
+    assert np.isfinite(fcls(library.T, alike).value).all()

@@ -75,6 +75,7 @@ def test_library_in_a_product_like_every_other(cube, tmp_path):
     product = unmix_scene(path, tmp_path / "out", endmembers=library, **options())
     assert list(product.layers) == ["abundance", "uncertainty", "outlier", "valid", "residual"]
     assert product.layers["abundance"].band_names == MATERIALS
+    assert {"endmembers", "shares"} <= set(product.item["assets"])
     with rasterio.open(product.path("abundance")) as a, rasterio.open(product.path("uncertainty")) as u:
         value, error = a.read(), u.read()
         assert a.crs.to_epsg() == 32633

@@ -30,6 +30,10 @@ def insar(
     slant_range: Annotated[float | None, typer.Option(help="Slant range to the scene, metres.")] = None,
     orbit_height: Annotated[float | None, typer.Option(help="Orbit height, metres, if no slant range.")] = None,
     quantity: Annotated[str, typer.Option(help="velocity, height, or auto (a single pair gives height).")] = "auto",
+    height_range: Annotated[
+        str | None,
+        typer.Option(help="LOW,HIGH: search heights jointly in the wrapped phases of few pairs; no unwrapping."),
+    ] = None,
     motion: Annotated[str, typer.Option(help="Out of linear, quadratic, seasonal; joined by commas.")] = "linear",
     dem_error: Annotated[bool, typer.Option("--dem-error/--no-dem-error", help="Estimate the DEM's error.")] = True,
     reference: Annotated[str, typer.Option(help="auto, median, or X,Y in the grid's system.")] = "auto",
@@ -85,5 +89,18 @@ def insar(
             goldstein=goldstein,
             minimum_coherence=minimum_coherence,
             minimum_temporal_coherence=minimum_temporal_coherence,
+            height_range_m=None if height_range is None else _pair(height_range),
         )
     print_product(product)
+
+
+def _pair(text: str) -> tuple[float, float]:
+    from ecumene.core.errors import ConfigurationError
+
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"--height-range must be two numbers of metres separated by a comma, not {text!r}."
+        ) from error
+    return low, high

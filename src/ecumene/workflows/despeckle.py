@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,10 +17,17 @@ from ecumene.mapping.checksums import InputRecord, input_records, time_text
 from ecumene.mapping.layers import VALID
 from ecumene.mapping.product import Product
 from ecumene.objectives.prediction import LayerSpec
+from ecumene.physics.speckle.bootstrap import error_bar_factor
 from ecumene.physics.speckle.looks import independent_share, scene_looks
 from ecumene.physics.speckle.result import Despeckled
 from ecumene.physics.speckle.slc import complex_share
-from ecumene.workflows.insar_product import ArrayProduct, check_free, input_record, write_array_product
+from ecumene.workflows.array_product import (
+    ArrayProduct,
+    ExtraFile,
+    check_free,
+    input_record,
+    write_array_product,
+)
 from ecumene.workflows.stacks import Declaration, open_sources
 
 METHODS = ("refined-lee", "gamma-map", "nonlocal", "merlin")
@@ -109,7 +116,19 @@ def despeckle(
     else:
         results, found = _filtered(radar, method, looks, share, window or 7, search, progress)
     parameters = {"method": method, "window": window or 7, "search": search, "seed": seed, "steps": steps}
-    return write_array_product(folder, _product(radar, method, results, parameters, found))
+    files = _networks(folder, len(radar.bands)) if method == "merlin" and network is None else {}
+    return write_array_product(folder, replace(_product(radar, method, results, parameters, found), files=files))
+
+
+def _networks(folder: Path, bands: int) -> dict[str, ExtraFile]:
+    """Networks that were trained on the scene, one a band."""
+    about = "Weights; the option network takes them for scenes of the same sensor."
+    return {
+        f"network-{band}": ExtraFile(
+            folder / f"network-{band}.safetensors", "application/vnd.safetensors", f"network of band {band}", about
+        )
+        for band in range(1, bands + 1)
+    }
 
 
 def _open(scene: str | Path, declaration: Declaration) -> _Radar:
@@ -219,7 +238,8 @@ def _filtered(
             level, error = 1.0, None
         else:
             estimate = scene_looks(image, independent_share=part)
-            level, error = estimate.value, estimate.standard_deviation
+            # Power has one look at least; an estimate below it has met texture in place of a homogeneous area.
+            level, error = max(estimate.value, 1.0), estimate.standard_deviation
         found[name] = {"looks": level, "looks_standard_deviation": error, "independent_share": part}
         run, margin = _filter(method, level, part, window, search)
         strips = []
@@ -227,14 +247,17 @@ def _filtered(
             top, bottom = max(row - margin, 0), min(row + _STRIP + margin, len(image))
             strips.append(_cut(run, image[top:bottom], row - top, min(_STRIP, len(image) - row)))
             progress(band * len(image) + min(row + _STRIP, len(image)), len(radar.bands) * len(image), "rows")
-        results.append(
-            Despeckled(
-                *(
-                    np.concatenate([getattr(strip, field) for strip in strips])
-                    for field in ("value", "standard_deviation", "looks", "flags")
-                )
+        whole = Despeckled(
+            *(
+                np.concatenate([getattr(strip, field) for strip in strips])
+                for field in ("value", "standard_deviation", "looks", "flags")
             )
         )
+        if method == "nonlocal":  # its weights have seen the speckle that they average
+            factor = error_bar_factor(run, whole, level, independent_share=part)
+            found[name]["error_bar_factor"] = round(factor, 4)
+            whole = replace(whole, standard_deviation=factor * whole.standard_deviation)
+        results.append(whole)
     return results, found
 
 
@@ -277,8 +300,10 @@ def _product(
     value = np.stack([result.value for result in results])
     error = np.stack([result.standard_deviation for result in results])
     if radar.unit == "dB":
+        # The logarithm of a log-normal value with this mean and deviation: 4.34 error / value where that is small, and
+        # no error of tens of decibels where it is not.
         with np.errstate(divide="ignore", invalid="ignore"):
-            error, value = _DB * error / value, 10.0 * np.log10(value)
+            error, value = _DB * np.sqrt(np.log1p((error / value) ** 2)), 10.0 * np.log10(value)
     valid = np.asarray(np.stack([result.valid for result in results]).all(axis=0))
     outlier = np.asarray(np.stack([result.outlier for result in results]).any(axis=0))
     nan = float("nan")

@@ -14,16 +14,17 @@ from ecumene.core.errors import ConfigurationError, ContractError
 from ecumene.core.progress import Progress, silent
 from ecumene.mapping.product import Product
 from ecumene.physics.interferometry.atmosphere import atmospheric_screens, fit_ramp, remove_screens
+from ecumene.physics.interferometry.checks import coherence_stack, phase_stack
 from ecumene.physics.interferometry.geometry import RadarGeometry, slant_range_of
 from ecumene.physics.interferometry.goldstein import goldstein_filter
-from ecumene.physics.interferometry.height import combine_heights, phase_to_height
 from ecumene.physics.interferometry.network import PairNetwork
-from ecumene.physics.interferometry.reference import apply_reference, choose_reference
+from ecumene.physics.interferometry.reference import apply_reference
 from ecumene.physics.interferometry.sbas import MotionSeries, invert_series
 from ecumene.physics.interferometry.unwrapping import components, unwrap
+from ecumene.workflows.array_product import ArrayProduct, check_free, input_record, write_array_product
+from ecumene.workflows.insar_heights import joint_heights, reference_point, unwrapped_heights
 from ecumene.workflows.insar_input import RasterStack, order_by_pairs, read_pairs, read_rasters
-from ecumene.workflows.insar_layers import height_layers, height_results, motion_layers, motion_results
-from ecumene.workflows.insar_product import ArrayProduct, check_free, input_record, write_array_product
+from ecumene.workflows.insar_layers import Layer, motion_layers, motion_results
 
 RAMPS = {"none": None, "offset": 0, "plane": 1, "quadratic": 2}
 QUANTITIES = ("auto", "velocity", "height")
@@ -48,6 +49,8 @@ class InsarOptions:
         wrapped: Real input is wrapped phase (complex input always is).
         minimum_coherence: Pixels of a pair below it are left out.
         minimum_temporal_coherence: Below it a pixel is flagged.
+        height_range_m: Lowest and highest height to search jointly in the wrapped phases of all pairs, without
+            unwrapping (`few_baseline.estimate_heights`); None: each pair is unwrapped.
     """
 
     looks: float
@@ -63,6 +66,7 @@ class InsarOptions:
     wrapped: bool = False
     minimum_coherence: float = 0.0
     minimum_temporal_coherence: float = 0.7
+    height_range_m: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot work before any file is read."""
@@ -70,6 +74,8 @@ class InsarOptions:
             raise ConfigurationError(f"{self.quantity!r} cannot be mapped; choose one of: {', '.join(QUANTITIES)}.")
         if self.ramp not in RAMPS:
             raise ConfigurationError(f"There is no ramp {self.ramp!r}; choose one of: {', '.join(RAMPS)}.")
+        if self.height_range_m is not None and self.quantity == "velocity":
+            raise ConfigurationError("A range of heights is given, but velocity is asked for; leave out one of them.")
         if not self.looks >= 1:
             raise ConfigurationError(f"The number of looks must be at least 1, not {self.looks}.")
 
@@ -123,7 +129,8 @@ def insar(
         EcumeneError: With a sentence, for unusable files, tables, options or folders.
     """
     chosen = _options(looks, options)
-    network = read_pairs(pairs)
+    network = read_pairs(pairs, single_pass=passes == 1)
+    as_height = _gives_height(chosen, network)
     geometry = RadarGeometry(
         wavelength_m, _slant_range(slant_range_m, orbit_height_m, incidence_deg), incidence_deg, passes, sign
     )
@@ -135,13 +142,22 @@ def insar(
         if other is not None and other.geobox != stack.geobox:
             raise ContractError(f"The {what} lies on another grid than the interferograms; bring it to theirs.")
     given = order_by_pairs(stack, network, "interferogram")
-    quality = order_by_pairs(quality_stack, network, "coherence").real.astype(np.float64)
-    phase = _unwrapped(given, quality, chosen, progress)
-    phase, point = _referenced(phase, quality, chosen, stack, None if terrain is None else terrain.values[0].real)
+    phase_stack(np.abs(given) if np.iscomplexobj(given) else given, network.pairs)  # refuses infinite or missing phase
+    quality = coherence_stack(order_by_pairs(quality_stack, network, "coherence").real, given.shape)
+    layers: list[Layer]
+    if chosen.height_range_m is not None:
+        if chosen.ramp != "none" or terrain is not None or chosen.goldstein is not None:
+            raise ConfigurationError(
+                "Ramp, DEM and Goldstein's filter belong to unwrapping; leave them out with --height-range."
+            )
+        point = reference_point(given, quality, chosen.reference, stack)
+        layers, valid, results = joint_heights(given, quality, network, geometry, chosen, point)
+    else:
+        phase = _unwrapped(given, quality, chosen, progress)
+        phase, point = _referenced(phase, quality, chosen, stack, None if terrain is None else terrain.values[0].real)
+        made = unwrapped_heights if as_height else _motion
+        layers, valid, results = made(phase, quality, network, geometry, chosen, progress)
     files = [*stack.files, *quality_stack.files, *((terrain.files) if terrain else ()), Path(pairs)]
-    as_height = chosen.quantity == "height" or (chosen.quantity == "auto" and network.pairs == 1)
-    made = _heights if as_height else _motion
-    layers, valid, results = made(phase, quality, network, geometry, chosen, progress)
     results["reference_pixel"] = None if point is None else list(point)
     product = ArrayProduct(
         name="insar-height" if as_height else "insar-velocity",
@@ -158,6 +174,16 @@ def insar(
     )
     progress(1, 1, "writing")
     return write_array_product(folder, product)
+
+
+def _gives_height(options: InsarOptions, network: PairNetwork) -> bool:
+    """Whether heights are asked for, or are all that these pairs can give."""
+    if network.single_pass and options.quantity == "velocity":
+        raise ConfigurationError(
+            "Bistatic pairs have no time between their images, so they give heights, not velocity."
+        )
+    alone = network.single_pass or network.pairs == 1 or options.height_range_m is not None
+    return options.quantity == "height" or (options.quantity == "auto" and alone)
 
 
 def _options(looks: float, options: dict[str, Any]) -> InsarOptions:
@@ -217,21 +243,7 @@ def _referenced(
         degree = 0
     if degree is not None:
         phase = np.stack([band - fit_ramp(band, height_m=height, degree=degree) for band in phase])
-    point: tuple[int, int] | None
-    if options.reference == "median":
-        point = None
-    elif options.reference == "auto":
-        point = choose_reference(phase, quality)
-    else:
-        try:
-            x, y = (float(part) for part in options.reference.split(","))
-        except ValueError as error:
-            raise ConfigurationError(
-                f"The reference {options.reference!r} is neither auto, median nor a point X,Y in the grid's system."
-            ) from error
-        inverse = ~stack.geobox.affine
-        row, col = inverse.d * x + inverse.e * y + inverse.f, inverse.a * x + inverse.b * y + inverse.c
-        point = (int(np.floor(row)), int(np.floor(col)))
+    point = reference_point(phase, quality, options.reference, stack)
     return apply_reference(phase, point), point
 
 
@@ -267,32 +279,16 @@ def _motion(
     return motion_layers(series), series.valid, motion_results(series, phase)
 
 
-def _heights(
-    phase: NDArray[np.float64],
-    quality: NDArray[np.float64],
-    network: PairNetwork,
-    geometry: RadarGeometry,
-    options: InsarOptions,
-    progress: Progress,
-) -> tuple[list[tuple[Any, NDArray[Any]]], NDArray[np.bool_], dict[str, Any]]:
-    if network.baselines_m is None:
-        raise ConfigurationError("Heights need perpendicular baselines; add a column bperp_m to the table of pairs.")
-    progress(0, 1, "heights")
-    maps = [
-        phase_to_height(band, baseline, geometry, np.nan_to_num(coherent), options.looks)
-        for band, baseline, coherent in zip(phase, network.baselines_m, quality, strict=True)
-    ]
-    combined = combine_heights(maps)
-    return height_layers(combined), combined.valid, height_results(combined, geometry, network.baselines_m)
-
-
 def _lineage(as_height: bool, network: PairNetwork, options: InsarOptions) -> str:
-    what = (
-        "Heights from unwrapped phase, combined by inverse variance"
-        if as_height
-        else f"Small-baseline inversion with the motion model {'+'.join(options.motion)}"
-        f"{' and DEM error' if options.dem_error else ''}; positive towards the satellite"
-    )
+    if options.height_range_m is not None:
+        what = "Heights searched jointly in the wrapped phases of all pairs, weighted by coherence"
+    elif as_height:
+        what = "Heights from unwrapped phase, combined by inverse variance"
+    else:
+        what = (
+            f"Small-baseline inversion with the motion model {'+'.join(options.motion)}"
+            f"{' and DEM error' if options.dem_error else ''}; positive towards the satellite"
+        )
     return f"{what}; {network.pairs} interferograms of {network.acquisitions} acquisitions."
 
 

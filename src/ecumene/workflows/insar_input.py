@@ -39,8 +39,12 @@ class RasterStack:
     files: tuple[Path, ...]
 
 
-def read_pairs(path: str | Path) -> PairNetwork:
+def read_pairs(path: str | Path, *, single_pass: bool = False) -> PairNetwork:
     """Read a CSV with the columns `first`, `second` (dates) and optionally `bperp_m`.
+
+    Args:
+        path: The table.
+        single_pass: Both images of a pair may be of one date.
 
     Raises:
         ConfigurationError: If the file is missing, not such a table, or a cell is not a date or number.
@@ -63,7 +67,7 @@ def read_pairs(path: str | Path) -> PairNetwork:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"A perpendicular baseline in {source.name} is not a number of metres.") from error
     first, second = ([str(row[key] or "") for row in rows] for key in ("first", "second"))
-    return make_network(first, second, baselines)
+    return make_network(first, second, baselines, single_pass=single_pass)
 
 
 def read_rasters(paths: Sequence[str | Path], *, nodata: float | None = None, crs: str | None = None) -> RasterStack:
@@ -101,7 +105,8 @@ def read_rasters(paths: Sequence[str | Path], *, nodata: float | None = None, cr
             if stated is not None and not np.isnan(stated):
                 wide[band][values[band] == stated] = np.nan
             scale, offset = information.scales[band], information.offsets[band]
-            blocks.append(wide[band] * scale + offset)
+            plain = scale == 1.0 and offset == 0.0  # times 1 would turn an infinite complex number into NaN
+            blocks.append(wide[band] if plain else wide[band] * scale + offset)
             names.append(information.descriptions[band] or Path(path).stem)
     assert grid is not None
     return RasterStack(np.stack(blocks), grid, tuple(names), tuple(Path(path) for path in paths))

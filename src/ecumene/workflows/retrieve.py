@@ -22,7 +22,7 @@ from ecumene.physics.retrieval.forward import ForwardModel, two_way_air_mass
 from ecumene.physics.retrieval.solar import RADIANCE_FACTOR, radiance_to_reflectance
 from ecumene.scenes.contract import SceneSource
 from ecumene.sensors import get_sensor
-from ecumene.workflows.insar_product import ArrayProduct, check_free, write_array_product
+from ecumene.workflows.array_product import ArrayProduct, check_free, write_array_product
 from ecumene.workflows.stacks import Declaration, open_sources
 
 METHODS = ("optimal-estimation", "network")

@@ -20,9 +20,10 @@ from ecumene.mapping.product import Product
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.physics.sharpening import METHODS, Sharpened, estimate_geometry, prepare, sharpen
 from ecumene.physics.sharpening.registration import PairGeometry
+from ecumene.physics.sharpening.sharpen import MEASURED_SHORTFALL
 from ecumene.scenes.grid import full_window, ground_sampling_m, window_geobox
 from ecumene.scenes.stack import SceneStack, align_scenes
-from ecumene.workflows.insar_product import ArrayProduct, check_free, write_array_product
+from ecumene.workflows.array_product import ArrayProduct, check_free, write_array_product
 from ecumene.workflows.stacks import Declaration, open_sources, open_stack
 
 _RATIO_TOLERANCE = 0.01
@@ -197,6 +198,7 @@ def _product(
             "explained_before": round(geometry.explained_before, 6),
             "explained": round(geometry.explained, 6),
             "guides": [channel.key for channel in fine.channels],
+            "error_over_error_bar_where_measured": MEASURED_SHORTFALL.get(result.method),
         },
     )
 

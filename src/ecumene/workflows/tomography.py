@@ -13,7 +13,9 @@ from ecumene.core.errors import ConfigurationError
 from ecumene.core.files import ensure_writable_folder
 from ecumene.core.progress import Progress, silent
 from ecumene.physics.tomography.grid import SearchGrid, make_grid
-from ecumene.physics.tomography.noise import estimate_noise
+from ecumene.physics.tomography.noise import LEAST_DIMENSIONS, estimate_noise, noise_subspace
+from ecumene.physics.tomography.noise_by_fit import noise_by_fit
+from ecumene.physics.tomography.order import order_penalties
 from ecumene.physics.tomography.result import INVALID, Scatterers
 from ecumene.physics.tomography.sl1mmer import TomographyOptions, invert_stack
 from ecumene.workflows.tomography_stack import ComplexStack, open_complex_stack
@@ -91,7 +93,8 @@ def tomography(
         criterion: Of the number of scatterers: `map`, `bic` or `aic`.
         oversampling: Grid points a Rayleigh unit of elevation.
         looks: Side of a window whose pixels are taken as snapshots of the same scatterers (1: single look).
-        noise_variance: sigma^2 of one sample; None: estimated from the stack.
+        noise_variance: sigma^2 of one sample; None: estimated from the stack (`estimate_noise`, or `noise_by_fit`
+            where no acquisition is to spare).
         reference: Row and column of a stable pixel at elevation 0.
         wavelength_m: Where the table has none; so are the following two.
         slant_range_m: Distance from sensor to scene.
@@ -126,11 +129,13 @@ def tomography(
     if (folder / "item.json").exists() and not overwrite:
         raise ConfigurationError(f"{folder} holds a product already; choose another folder or give --overwrite.")
     options = TomographyOptions(method=method, max_scatterers=max_scatterers, criterion=criterion)
-    noise = _noise(stack, grid) if noise_variance is None else float(noise_variance)
+    order_penalties(criterion, max_scatterers, geometry.count, len(grid.axes), looks * looks)  # refuses too few images
+    noise, source = _noise(stack, grid, options) if noise_variance is None else (float(noise_variance), "stated")
     found = _invert_all(stack, grid, noise, looks, options, progress)
-    provenance = Provenance(stack, grid, options, looks, noise, noise_variance is None, reference)
-    written = write_product(folder, found, provenance, laz)
+    provenance = Provenance(stack, grid, options, looks, noise, source, reference)
+    (folder / "item.json").unlink(missing_ok=True)  # from here on the folder holds no finished product
     picture = draw_profile(folder / "profile.png", grid, stack.read(row, 1)[:, 0], found, row, noise)
+    written = write_product(folder, found, provenance, laz, picture)
     points = int(found.count.sum())
     return TomographyProduct(
         folder=folder,
@@ -149,15 +154,17 @@ def _usable(pixels: NDArray[np.complex128]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(pixels).all(axis=1) & (np.abs(pixels) > 0).all(axis=1))
 
 
-def _noise(stack: ComplexStack, grid: SearchGrid) -> float:
-    """One noise level from rows spread over the whole stack."""
+def _noise(stack: ComplexStack, grid: SearchGrid, options: TomographyOptions) -> tuple[float, str]:
+    """One noise level from rows spread over the whole stack, and what it was estimated from."""
     step = max(1, stack.shape[0] // _NOISE_ROWS)
     rows = [stack.read(row, 1)[:, 0].T for row in range(0, stack.shape[0], step)]
     pixels = np.concatenate(rows)
     pixels = pixels[_usable(pixels)]
     if pixels.size == 0:
         raise ConfigurationError("No pixel has finite data in all acquisitions; check the files of the stack.")
-    return float(estimate_noise(grid, pixels).variance[0])
+    if noise_subspace(grid).shape[1] >= LEAST_DIMENSIONS:
+        return float(estimate_noise(grid, pixels).variance[0]), "what no scatterer in the searched extent explains"
+    return float(noise_by_fit(grid, pixels, options).variance[0]), "residuals of the fitted scatterers"
 
 
 def _invert_all(

@@ -19,6 +19,7 @@ from ecumene.mapping.cog import validate_cog
 from ecumene.mapping.item import COG_TYPE, file_asset
 from ecumene.mapping.layers import OUTLIER, VALID
 from ecumene.mapping.product import ITEM_NAME, PRODUCT_VERSION
+from ecumene.mapping.quicklook import write_quicklook
 from ecumene.mapping.stac_models import EXTENSIONS, validate_item
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.physics.tomography.grid import SearchGrid
@@ -31,6 +32,7 @@ _RADAR_CRS = (
     'AXIS["column",east],AXIS["row",south],LENGTHUNIT["pixel",1]]'
 )
 _NAN = float("nan")
+_TITLE = "Scatterers by SAR tomography"
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Provenance:
     options: TomographyOptions
     looks: int
     noise_variance: float
-    noise_estimated: bool
+    noise_source: str
     reference: tuple[int, int] | None
 
 
@@ -54,7 +56,9 @@ class WrittenFiles:
     laz: Path | None
 
 
-def write_product(folder: Path, found: Scatterers, how: Provenance, laz: bool | None) -> WrittenFiles:
+def write_product(
+    folder: Path, found: Scatterers, how: Provenance, laz: bool | None, profile: Path | None = None
+) -> WrittenFiles:
     """Write all files of a product, the Item last.
 
     Args:
@@ -62,6 +66,7 @@ def write_product(folder: Path, found: Scatterers, how: Provenance, laz: bool | 
         found: Scatterers of all pixels, row by row.
         how: Provenance.
         laz: Write LAZ; None: if laspy is installed.
+        profile: Picture of an elevation profile that lies in the folder already.
 
     Returns:
         The vector files.
@@ -72,10 +77,19 @@ def write_product(folder: Path, found: Scatterers, how: Provenance, laz: bool | 
     """
     (folder / ITEM_NAME).unlink(missing_ok=True)  # without its Item a product is not finished
     assets: dict[str, dict[str, Any]] = {}
+    drawn: dict[str, tuple[Path, LayerSpec]] = {}
     for spec, values in _layers(found, how.stack.shape):
         path = folder / f"{spec.name}.tif"
         _write_cog(path, spec, values, how.stack)
         assets[spec.name] = _layer_asset(path, spec)
+        drawn[spec.name] = (path, spec)
+    picture = folder / "quicklook.png"
+    write_quicklook(picture, drawn, None, f"{_TITLE}: height of the strongest scatterer")
+    assets["quicklook"] = file_asset(picture, "image/png", ["overview"], "quick-look")
+    if profile is not None:
+        assets["profile"] = file_asset(
+            profile, "image/png", ["overview"], "elevation profile", "Power along elevation in one row, and scatterers."
+        )
     table = point_table(found, how.stack)
     points = folder / "points.parquet"
     _write_points(points, table, how.stack.crs)
@@ -279,7 +293,7 @@ def _properties(found: Scatterers, how: Provenance) -> dict[str, Any]:
         result = {"datetime": None, "start_datetime": f"{min(stack.times)}Z", "end_datetime": f"{max(stack.times)}Z"}
     code = stack.crs if stack.crs is not None and stack.crs.startswith("EPSG:") else None
     result |= {
-        "title": "Scatterers by SAR tomography",
+        "title": _TITLE,
         "created": now,
         "proj:code": code,
         "proj:shape": list(stack.shape),
@@ -307,7 +321,8 @@ def _properties(found: Scatterers, how: Provenance) -> dict[str, Any]:
             },
             "snapshot_window": how.looks,
             "noise_variance": how.noise_variance,
-            "noise_estimated": how.noise_estimated,
+            "noise_estimated": how.noise_source != "stated",
+            "noise_estimated_from": None if how.noise_source == "stated" else how.noise_source,
             "reference_pixel": None if how.reference is None else list(how.reference),
         },
     }

@@ -16,7 +16,7 @@ from ecumene.core.progress import Progress, silent
 from ecumene.core.window import Window
 from ecumene.mapping.checksums import input_records, time_text
 from ecumene.mapping.layers import OUTLIER, VALID
-from ecumene.mapping.product import Product
+from ecumene.mapping.product import ITEM_NAME, Product
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.physics.unmixing import (
     CONSTRAINTS,
@@ -30,9 +30,10 @@ from ecumene.physics.unmixing import (
 )
 from ecumene.physics.unmixing.constrained import Constraint
 from ecumene.scenes.stack import SceneStack
-from ecumene.workflows.insar_product import ArrayProduct, check_free, write_array_product
+from ecumene.workflows.array_product import ArrayProduct, ExtraFile, check_free, write_array_product
 from ecumene.workflows.spectral_library import SpectralLibrary, library_for, read_library, write_library
 from ecumene.workflows.stacks import Declaration, open_stack
+from ecumene.workflows.unmix_picture import draw_shares
 
 EXTRACTION = ("vca", "n-findr", "ppi")
 _STRIP = 256  # rows read at once
@@ -104,12 +105,14 @@ def unmix_scene(
     stack = _with_data(stack)
     learnt = _learn(stack, wanted, constraint, extraction, seed)
     learnt.found["bands_without_data"] = [c.band for c in whole.channels if c not in stack.channels]
+    (folder / ITEM_NAME).unlink(missing_ok=True)  # from here on the folder holds no finished product
     layers, valid = _map(stack, learnt, constraint, progress)
     parameters: dict[str, Any] = {
         "endmembers": "library" if isinstance(wanted, Path) else "auto",
         "constraint": constraint,
     }
     parameters |= {"extraction": None if isinstance(wanted, Path) else extraction, "seed": seed}
+    table, picture = folder / "endmembers.csv", folder / "shares.png"
     product = ArrayProduct(
         name=f"unmix-{constraint}",
         title=f"Abundances of {len(learnt.library.materials)} materials",
@@ -125,8 +128,13 @@ def unmix_scene(
         end=time_text(stack.times[0]),
         parameters=parameters,
         results=learnt.found,
+        files={
+            "endmembers": ExtraFile(table, "text/csv", "endmembers", "Spectrum of every material in these bands."),
+            "shares": ExtraFile(picture, "image/png", "shares of all materials", roles=("overview",)),
+        },
     )
-    write_library(folder / "endmembers.csv", learnt.library)
+    write_library(table, learnt.library)
+    draw_shares(picture, layers[0][1], learnt.library.materials)
     return write_array_product(folder, product)
 
 

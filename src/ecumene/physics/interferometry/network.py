@@ -22,6 +22,7 @@ class PairNetwork:
         first: Dates of the first images, datetime64[D], `[M]`.
         second: Dates of the second images, `[M]`; later or earlier than `first`.
         baselines_m: Perpendicular baselines `b_second - b_first`, metres, `[M]`, or None.
+        single_pass: Both images of a pair may be of one date (bistatic pairs: heights, no motion).
         dates: All acquisitions in order of time, datetime64[D], `[N]`.
         first_index: Place of `first` in `dates`, `[M]`.
         second_index: Place of `second` in `dates`, `[M]`.
@@ -30,6 +31,7 @@ class PairNetwork:
     first: NDArray[np.datetime64]
     second: NDArray[np.datetime64]
     baselines_m: NDArray[np.float64] | None = None
+    single_pass: bool = False
     dates: NDArray[np.datetime64] = field(init=False)
     first_index: NDArray[np.int64] = field(init=False)
     second_index: NDArray[np.int64] = field(init=False)
@@ -43,7 +45,7 @@ class PairNetwork:
         if np.isnat(first).any() or np.isnat(second).any():
             raise ConfigurationError("A pair has no date; write dates as YYYYMMDD or YYYY-MM-DD.")
         same = np.flatnonzero(first == second)
-        if same.size:
+        if same.size and not self.single_pass:
             raise ConfigurationError(f"Pair {int(same[0]) + 1} joins {first[same[0]]} with itself; leave it out.")
         set_(self, "first", first)
         set_(self, "second", second)
@@ -117,11 +119,16 @@ class PairNetwork:
 
 
 def make_network(
-    first: Sequence[str] | ArrayLike, second: Sequence[str] | ArrayLike, baselines_m: ArrayLike | None = None
+    first: Sequence[str] | ArrayLike,
+    second: Sequence[str] | ArrayLike,
+    baselines_m: ArrayLike | None = None,
+    *,
+    single_pass: bool = False,
 ) -> PairNetwork:
     """Return a network from dates as text (`20180106`, `2018-01-06`) or datetime64; see `PairNetwork`."""
     ends = [np.array([parse_date(str(date)) for date in np.asarray(dates).ravel()]) for dates in (first, second)]
-    return PairNetwork(ends[0], ends[1], None if baselines_m is None else np.asarray(baselines_m, np.float64))
+    baselines = None if baselines_m is None else np.asarray(baselines_m, np.float64)
+    return PairNetwork(ends[0], ends[1], baselines, single_pass)
 
 
 def parse_date(text: str) -> np.datetime64:

@@ -17,6 +17,7 @@ from ecumene.physics.tomography.geometry import StackGeometry, make_geometry
 from ecumene.physics.tomography.grid import SearchGrid, make_grid, steering
 from ecumene.physics.tomography.l1 import SparseProfiles, solve_l1, universal_threshold
 from ecumene.physics.tomography.noise import NoiseEstimate, estimate_noise
+from ecumene.physics.tomography.noise_by_fit import noise_by_fit
 from ecumene.physics.tomography.order import CRITERIA, order_penalties
 from ecumene.physics.tomography.result import Scatterers
 from ecumene.physics.tomography.sl1mmer import METHODS, TomographyOptions, invert_stack
@@ -49,6 +50,7 @@ __all__ = [
     "make_geometry",
     "make_grid",
     "music",
+    "noise_by_fit",
     "order_penalties",
     "sample_covariance",
     "simulate_stack",

@@ -2,7 +2,7 @@
 
 Steering vectors of a bounded extent fill a subspace of about (extent / Rayleigh + 1) dimensions (Slepian's
 counting); what data have outside of it is noise, whatever the scatterers are. This needs no threshold
-and no homogeneous neighbourhood, but acquisitions to spare.
+and no homogeneous neighbourhood, but acquisitions to spare; `noise_by_fit` works without.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from ecumene.physics.tomography.grid import SearchGrid
 
 _SIGNAL_SHARE = 1e-5  # of the strongest direction's energy; below it a scatterer leaks less than -50 dB into the noise
 _SUBSAMPLE = 4096
+LEAST_DIMENSIONS = 3
+"""Dimensions outside of the signal subspace that `estimate_noise` needs."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def estimate_noise(grid: SearchGrid, data: NDArray[np.complex128], *, pooled: bo
     """
     basis = noise_subspace(grid)
     dimensions = basis.shape[1]
-    if dimensions < 3:
+    if dimensions < LEAST_DIMENSIONS:
         raise ConfigurationError(
             f"{grid.geometry.count} acquisitions leave no room to estimate noise beside the searched elevations and "
             "motions; state the noise level, or narrow the search."

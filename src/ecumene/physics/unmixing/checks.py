@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, ContractError, SceneError
 
-SMALLEST_SINGULAR_VALUE = 1e-7
-"""Of the endmembers scaled to unit length, relative to the largest; below it they count as dependent."""
+SMALLEST_SINGULAR_VALUE = 1e-5
+"""Of the endmembers scaled to unit length, relative to the largest; below it they count as dependent.
+
+Libraries are stored with six digits or so: a material that is a mixture of others keeps a singular value of that size,
+and spectra with a noise of this share already give abundances with errors of the order of one."""
 
 
 def check_endmembers(endmembers: Any) -> NDArray[np.float64]:

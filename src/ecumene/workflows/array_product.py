@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,26 @@ from ecumene.mapping.tiles import TileStore, encode_tile
 from ecumene.objectives.prediction import LayerSpec
 
 _WORK = ".work"
+_SHOWN_PERCENTILES = (1.0, 99.0)
+
+
+@dataclass(frozen=True)
+class ExtraFile:
+    """A file beside the layers, already written into the product's folder.
+
+    Attributes:
+        path: The file; its name must differ from those of the layers.
+        media: Media type.
+        title: One line for readers.
+        description: What is in it.
+        roles: STAC roles of the asset.
+    """
+
+    path: Path
+    media: str
+    title: str
+    description: str = ""
+    roles: tuple[str, ...] = ("data",)
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,7 @@ class ArrayProduct:
         end: Last date.
         parameters: Options of the method (JSON values), for provenance.
         results: Figures of the run (JSON values).
+        files: Further files of the product by the key of their asset, listed in the Item with their checksums.
     """
 
     name: str
@@ -60,6 +81,7 @@ class ArrayProduct:
     end: str | None
     parameters: Mapping[str, Any]
     results: Mapping[str, Any]
+    files: Mapping[str, ExtraFile] = field(default_factory=dict)
 
 
 def input_record(identifier: str, sensor: str, files: Sequence[Path]) -> InputRecord:
@@ -104,11 +126,13 @@ def write_array_product(out: Path, product: ArrayProduct) -> Product:
             assets[spec.name] = layer_asset(path, spec, None, bands)
     finally:
         shutil.rmtree(out / _WORK, ignore_errors=True)
+    specs = tuple(_for_display(spec, values, product.valid) for spec, values in product.layers)
     for spec in specs:
         assets |= _style(out, spec, assets[spec.name])
     picture = out / "quicklook.png"
     write_quicklook(picture, {spec.name: (out / f"{spec.name}.tif", spec) for spec in specs}, None, product.title)
     assets["quicklook"] = file_asset(picture, "image/png", ["overview"], "quick-look")
+    assets |= _extra_assets(out, product.files, assets)
     _write_item(out, product, plan, assets)
     return open_product(out)
 
@@ -160,6 +184,17 @@ def _store_tile(product: ArrayProduct, plan: Plan, store: TileStore) -> dict[str
     return {name: numbers for name, (_, numbers) in files.items()}
 
 
+def _for_display(spec: LayerSpec, values: NDArray[Any], valid: NDArray[np.bool_]) -> LayerSpec:
+    """Show the middle 98 % of a layer: a few bright pixels would leave the rest of it dark."""
+    if spec.limits is not None or spec.categorical or spec.role not in {"value", "uncertainty"}:
+        return spec
+    shown = values[0][valid & np.isfinite(values[0])]
+    if shown.size == 0:
+        return spec
+    low, high = (float(edge) for edge in np.percentile(shown, _SHOWN_PERCENTILES))
+    return replace(spec, limits=(low, high)) if low < high else spec
+
+
 def _style(out: Path, spec: LayerSpec, asset: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     result = {}
     table = class_table(spec, None)
@@ -178,6 +213,17 @@ def _style(out: Path, spec: LayerSpec, asset: Mapping[str, Any]) -> dict[str, di
     write_text(style, text)
     described = file_asset(style, "application/xml", ["metadata", "style"], f"QGIS style of {spec.name}")
     return result | {f"{spec.name}-style": described}
+
+
+def _extra_assets(
+    out: Path, files: Mapping[str, ExtraFile], taken: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    result = {}
+    for key, file in files.items():
+        if key in taken or file.path.resolve().parent != out.resolve() or not file.path.is_file():
+            raise ProductError(f"The file {file.path.name} ({key}) cannot be part of the product in {out}.")
+        result[key] = file_asset(file.path, file.media, list(file.roles), file.title, file.description)
+    return result
 
 
 def _properties(product: ArrayProduct, plan: Plan) -> dict[str, Any]:
