@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from ecumene.scenes.stack import align_scenes
     from ecumene.workflows.assess import assess_map
     from ecumene.workflows.demo import run_demo
+    from ecumene.workflows.explain import explain_scene
     from ecumene.workflows.map import map_scenes
     from ecumene.workflows.train import train_model
+    from ecumene.workflows.trust import trust_report
 
 _PUBLIC = {
     "open_scene": "ecumene.scenes.opening",
@@ -24,6 +26,8 @@ _PUBLIC = {
     "train_model": "ecumene.workflows.train",
     "map_scenes": "ecumene.workflows.map",
     "assess_map": "ecumene.workflows.assess",
+    "trust_report": "ecumene.workflows.trust",
+    "explain_scene": "ecumene.workflows.explain",
     "run_demo": "ecumene.workflows.demo",
 }
 
@@ -32,10 +36,12 @@ __all__ = [
     "align_scenes",
     "assess_map",
     "describe_scene",
+    "explain_scene",
     "map_scenes",
     "open_scene",
     "run_demo",
     "train_model",
+    "trust_report",
 ]
 
 

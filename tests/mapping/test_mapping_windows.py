@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -150,6 +152,26 @@ def test_tiles_and_batches_cover_every_pixel_and_window_once(height, width, tile
             windows += chunk
     assert np.all(seen == 1)
     assert len(windows) == len(set(windows)) == plan.rows.count * plan.cols.count
+
+
+def test_small_windows_go_block_by_block():
+    plan = plan_for(1100, 1100, window=64, overlap=0, tile=1152, batch=1)
+    tile = next(plan.tiles())
+    blocks = [(i * 64 // 512, j * 64 // 512) for ((i, j),) in plan.batches(tile)]
+    assert len(blocks) == 18 * 18
+    assert sum(first != second for first, second in itertools.pairwise(blocks)) == 3 * 3 - 1
+
+
+@pytest.mark.parametrize("channels", [4, 13])
+def test_a_u_net_on_a_sentinel_2_tile_executes_at_most_seven_percent_more(channels):
+    from ecumene.networks import build_network
+
+    network = build_network("unet", in_channels=channels, n_outputs=10)
+    spec = make_model(channels=channels, stride=network.stride, margin=network.margin).spec
+    (height, width), overlap = choose_window(spec, (10980, 10980), MapOptions(), 1)
+    assert overlap == 2 * network.margin
+    assert overlap % network.stride == 0  # all windows pool alike
+    assert Axis(10980, height, overlap, 32).executed * Axis(10980, width, overlap, 32).executed <= 1.07 * 10980**2
 
 
 def test_plan_is_deterministic_and_survives_json():

@@ -92,9 +92,10 @@ def test_bands_are_normalised_and_temperature_divides(network_model):
 
     from ecumene.networks import build_network
     from ecumene.trust.calibration import Calibration
+    from ecumene.trust.scaling import Temperature
 
     model = network_model("mlp")
-    calibrated = model.with_trust(calibration=Calibration(temperature=2.5))
+    calibrated = model.with_trust(calibration=Calibration(scaling=Temperature(2.5)))
     image, _ = probe_input(model.spec)
     raw = model.raw_output(image)
     assert np.allclose(calibrated.executor().run(image)[0], raw / 2.5, rtol=1e-6)
@@ -229,7 +230,7 @@ def test_a_model_that_gives_nan_is_not_saved(network_model, tmp_path):
 
 
 def test_wrong_arguments_are_named(network_model, tree_model):
-    with pytest.raises(ConfigurationError, match="'torch' or 'onnx'"):
+    with pytest.raises(ConfigurationError, match="'onnx' or 'openvino'"):
         network_model("mlp").executor("tensorflow")
     with pytest.raises(ConfigurationError, match="bf16"):
         network_model("mlp").executor(precision="fp16")

@@ -23,6 +23,7 @@ pytest.importorskip("onnxscript")
 def with_detector(model, seed=0):
     from ecumene.trust.calibration import Calibration
     from ecumene.trust.outlier import CombinedDetector
+    from ecumene.trust.scaling import Temperature
 
     image, dates = probe_input(model.spec, seed=seed)
     features = np.moveaxis(model.detector_features(image, dates), 1, -1)
@@ -30,7 +31,7 @@ def with_detector(model, seed=0):
     usable = usable.any(axis=1) if model.spec.temporal else usable
     detector = CombinedDetector.fit(features[usable], seed=0)
     detector = detector.with_threshold(detector.score(features[usable]), 0.02)
-    return model.with_trust(calibration=Calibration(temperature=1.7), detector=detector)
+    return model.with_trust(calibration=Calibration(scaling=Temperature(1.7)), detector=detector)
 
 
 @pytest.fixture(scope="module", params=["mlp", "unet-small", "ltae"])

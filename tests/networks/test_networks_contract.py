@@ -36,8 +36,12 @@ class Case:
     most_features: int = 48
 
     @property
+    def temporal(self):
+        return network_info(self.arguments.get("network", self.name)).temporal
+
+    @property
     def id(self):
-        return "-".join([self.name, *map(str, self.arguments.values())])
+        return "-".join([self.name, *map(str, self.arguments.values())]).replace(" ", "")
 
     def build(self, in_channels=5, n_outputs=3):
         torch.manual_seed(0)
@@ -46,7 +50,7 @@ class Case:
     def inputs(self, batch=2, in_channels=5, side=None, dates=4):
         generator = torch.Generator().manual_seed(1)
         side = side or self.side
-        if not network_info(self.name).temporal:
+        if not self.temporal:
             return (torch.randn(batch, in_channels, side, side, generator=generator),)
         x = torch.randn(batch, dates, in_channels, side, side, generator=generator)
         valid = torch.rand(batch, dates, side, side, generator=generator) > 0.3
@@ -82,15 +86,34 @@ def mlp_count(bands, outputs, hidden=(128, 128, 64)):
     return sum(a * b + 2 * b for a, b in pairwise(widths)) + hidden[-1] * outputs + outputs
 
 
+def mimo_unet_count(bands, outputs, members=2, width=30):
+    """Outputs of one sub-network; the formula of the docstring."""
+
+    def d(a, m, b):
+        return 9 * a * m + 3 * m + 9 * m * b + 3 * b
+
+    f, w = width, width * members
+    own = d(bands, f, f) + d(f, 2 * f, 2 * f) + d(w + f, (w + f) // 2, f) + f * outputs + outputs
+    down = d(2 * w, 4 * w, 4 * w) + d(4 * w, 8 * w, 8 * w) + d(8 * w, 8 * w, 8 * w)
+    return members * own + down + d(16 * w, 8 * w, 4 * w) + d(8 * w, 4 * w, 2 * w) + d(4 * w, 2 * w, w)
+
+
+SMALL = {"network": "unet-small", "arguments": {"width": 8}, "members": 3}
+SMALL_COUNT = unet_small_count(5, 1, 8)
 CASES = [
-    Case("unet", side=64, margin=32, stride=32),
-    Case("unet", {"encoder": "resnet18", "decoder_channels": [64, 32, 16, 8]}, side=64, margin=32, stride=16),
-    Case("unet", {"encoder": "tu-convnext_atto"}, side=64, margin=32, stride=32),
+    Case("unet", side=64, margin=16, stride=32),
+    Case("unet", {"encoder": "resnet18", "decoder_channels": [64, 32, 16, 8]}, side=64, margin=16, stride=16),
+    Case("unet", {"encoder": "tu-convnext_atto"}, side=64, margin=16, stride=32),
     Case("unet-small", margin=16, stride=8, parameters=unet_small_count(5, 3)),
     Case("ltae", side=8, parameters=ltae_count(5, 3)),
     Case("ltae", {"dates_as": "days-since-first", "d_model": 32, "n_heads": 4}, side=8),
     Case("mlp", side=8, parameters=mlp_count(5, 3)),
     Case("scene-resnet", side=64, scene=True, most_features=512),
+    Case("mimo-unet", {"members": 3, "width": 4}, 64, 32, 16, parameters=mimo_unet_count(5, 1, 3, 4)),
+    Case("ensemble", SMALL, margin=16, stride=8, parameters=3 * SMALL_COUNT),
+    Case("mc-dropout", SMALL, margin=16, stride=8, parameters=SMALL_COUNT),
+    Case("mc-dropout", {"network": "ltae", "arguments": {}, "members": 3}, side=8),
+    Case("augmentation", SMALL, margin=16, stride=8, parameters=SMALL_COUNT),
 ]
 PIXEL = [case for case in CASES if not case.scene]
 
@@ -118,7 +141,7 @@ def test_shapes_and_attributes(case):
     assert torch.isfinite(features).all()
     assert isinstance(network, Network)
     assert (network.margin, network.stride) == (case.margin, case.stride)
-    assert network.temporal == network_info(case.name).temporal
+    assert network.temporal == case.temporal
     if case.parameters is not None:
         assert sum(weight.numel() for weight in network.parameters()) == case.parameters
 
@@ -185,7 +208,7 @@ class _Both(torch.nn.Module):
         return self.network.forward_features(*inputs)
 
 
-@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[4], CASES[6]], ids=lambda case: case.id)
+@pytest.mark.parametrize("case", [CASES[0], CASES[3], CASES[4], CASES[6], *CASES[8:]], ids=lambda case: case.id)
 def test_exports_to_onnx_with_dynamic_batch(case, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

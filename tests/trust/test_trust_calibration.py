@@ -10,6 +10,7 @@ from ecumene.objectives import PixelRegression, Segmentation
 from ecumene.trust.calibration import Calibration, fit_variance_scale
 from ecumene.trust.conformal import ConformalSets
 from ecumene.trust.intervals import ConformalIntervals
+from ecumene.trust.scaling import Temperature
 
 LEGEND = Legend.from_names(["a", "b", "c"])
 SETS = ConformalSets("lac", 0.9, (0.7,), 3, 100)
@@ -17,7 +18,7 @@ INTERVALS = ConformalIntervals("normalised", 0.9, (1.7, 2.0), 100)
 
 
 def test_sets_become_layers():
-    calibration = Calibration(temperature=1.5, sets=SETS, with_set_size=True)
+    calibration = Calibration(scaling=Temperature(1.5), sets=SETS, with_set_size=True)
     objective = Segmentation(LEGEND)
     output = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
     prediction = objective.predict(output)
@@ -84,7 +85,7 @@ def test_nothing_fitted_gives_nothing():
     "calibration",
     [
         Calibration(),
-        Calibration(temperature=1.25, sets=SETS, with_set_size=True),
+        Calibration(scaling=Temperature(1.25), sets=SETS, with_set_size=True),
         Calibration(intervals=INTERVALS, variance_scale=0.5),
     ],
 )

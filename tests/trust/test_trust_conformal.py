@@ -58,7 +58,7 @@ def test_groups_of_one_are_plain():
     assert conformal_quantile(scores, 0.9, np.arange(50)) == conformal_quantile(scores, 0.9)
 
 
-@pytest.mark.parametrize("method", ["lac", "aps"])
+@pytest.mark.parametrize("method", ["lac", "aps", "aps-randomised"])
 @pytest.mark.parametrize("coverage", [0.7, 0.9])
 def test_coverage_holds_over_many_draws(method, coverage):
     """Mean coverage over calibration draws lies in [coverage, coverage + 1/(n+1)] up to noise (lac: tight)."""
@@ -69,9 +69,8 @@ def test_coverage_holds_over_many_draws(method, coverage):
         found.append(set_coverage(sets.sets(probabilities[60:]), target[60:]))
     standard_error = np.std(found) / math.sqrt(len(found))
     assert np.mean(found) >= coverage - 3 * standard_error
-    if method == "lac":
-        # The top class is always inside, which may add a little.
-        assert np.mean(found) <= coverage + 1 / 61 + 0.03 + 3 * standard_error
+    # The top class is always inside: a classifier that is right more often than asked covers more.
+    assert np.mean(found) <= coverage + 1 / 61 + 3 * standard_error
 
 
 def test_coverage_holds_within_every_class():
@@ -117,7 +116,7 @@ def test_sets_against_brute_force(seed, method, per_class):
         p = maps[b, :, y, x]
         wanted = []
         for k in range(4):
-            score = 1 - p[k] if method == "lac" else sum(q for q in p if q >= p[k])
+            score = 1 - p[k] if method == "lac" else sum(q for q in p if q > p[k])
             wanted.append(score <= sets.thresholds[k if per_class else 0] + 1e-7)
         wanted[int(p.argmax())] = True
         assert found[b, :, y, x].tolist() == wanted
@@ -130,7 +129,7 @@ def test_sets_against_brute_force(seed, method, per_class):
 def test_calibration_elements_keep_their_coverage_in_float32():
     """A score that made the threshold must stay inside after a round trip through float32."""
     probabilities, target = draw(np.random.default_rng(0), 500)
-    for method in ("lac", "aps"):
+    for method in ("lac", "aps", "aps-randomised"):
         sets = ConformalSets.fit(probabilities, target, 0.9, method)
         assert set_coverage(sets.sets(probabilities.astype(np.float32)), target) >= 0.9
 
@@ -165,12 +164,13 @@ def test_too_few_samples_say_what_can_be_promised():
     ("change", "sentence"),
     [
         ({"coverage": 1.0}, "between 0 and 1"),
-        ({"method": "magic"}, "lac and aps"),
+        ({"method": "magic"}, "lac, aps"),
         ({"probabilities": np.full((50, 4), 0.3)}, "add up to one"),
         ({"probabilities": np.full((50, 4), np.nan)}, "finite"),
         ({"target": np.full(50, 4)}, "0 to 3"),
         ({"groups": np.zeros(3)}, "group labels"),
         ({"rare": "drop"}, "refused or included"),
+        ({"aim": "guess"}, "promise or at the average"),
     ],
 )
 def test_refusals(change, sentence):
@@ -186,6 +186,35 @@ def test_damaged_configurations_are_refused(damage):
         ConformalSets.from_config({**config, **damage})
     with pytest.raises(ConfigurationError, match="4 classes"):
         ConformalSets("lac", 0.9, (0.5,), 4).sets(np.zeros((2, 3)))
+
+
+def test_few_blocks_hit_the_coverage_on_average_and_say_what_they_promise():
+    """Three blocks: 0.9 cannot be promised for a fourth, but the mean over many such calibrations is near it."""
+    generator, found, sizes = np.random.default_rng(11), [], []
+    for _ in range(200):
+        groups = np.repeat(np.arange(3), 150)
+        probabilities, target = draw(generator, 450, skew=generator.normal(0.7, 0.25, 3)[groups])
+        sets = ConformalSets.fit(probabilities, target, 0.9, groups=groups, aim="average")
+        fresh, truth = draw(generator, 150, skew=generator.normal(0.7, 0.25))
+        found.append(set_coverage(sets.sets(fresh), truth))
+        sizes.append(sets.sets(fresh).sum(axis=1).mean())
+    assert sets.promised == pytest.approx(0.9 * 0.75)
+    assert np.mean(found) == pytest.approx(0.9, abs=0.02)
+    assert np.mean(sizes) < 3.5
+    many = ConformalSets.fit(probabilities, target, 0.9, groups=np.arange(450) // 10, aim="average")
+    assert many.promised == pytest.approx(0.9 * 45 / 46)
+    assert many.thresholds < ConformalSets.fit(probabilities, target, 0.9, groups=np.arange(450) // 10).thresholds
+
+
+def test_the_fixed_fraction_is_even_and_repeats():
+    from ecumene.trust.conformal import _fixed_fraction
+
+    probabilities, _ = draw(np.random.default_rng(3), 20_000)
+    u = _fixed_fraction(probabilities)
+    assert np.array_equal(u, _fixed_fraction(probabilities))
+    assert 0.0 <= u.min() <= u.max() < 1.0
+    unsure = u[probabilities.max(axis=1) < 0.9]
+    assert np.abs(np.quantile(unsure, [0.1, 0.5, 0.9]) - [0.1, 0.5, 0.9]).max() < 0.03
 
 
 def heteroscedastic(generator, n):

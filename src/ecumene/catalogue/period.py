@@ -64,4 +64,5 @@ def _end_of(text: str) -> np.datetime64:
     unit = _UNITS.get(len(text))
     if unit is None:
         return moment
-    return (moment.astype(f"datetime64[{unit}]") + 1).astype("datetime64[ns]") - np.timedelta64(1, "ns")
+    end: np.datetime64 = (moment.astype(f"datetime64[{unit}]") + 1).astype("datetime64[ns]") - np.timedelta64(1, "ns")
+    return end

@@ -12,6 +12,7 @@ from ecumene.cli import (
     demo,
     despeckle,
     explain,
+    export,
     info,
     insar,
     listing,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command("info")(info.info)
 app.command("train")(train.train)
 app.command("map")(mapping.map_)
+app.command("export")(export.export)
 app.command("assess")(assess.assess)
 app.command("run")(run.run)
 app.command("trust")(trust.trust)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ecumene.cli import collection as many
 from ecumene.cli import options as opt
 
 
 def map_(
     model: Annotated[Path, typer.Argument(help="Folder of a model.", show_default=False)],
-    scenes: opt.Scenes,
-    out: opt.Out,
+    out: Annotated[
+        str,
+        typer.Option("--out", "-o", help="Folder to write; with tiles also s3://BUCKET/PREFIX.", show_default=False),
+    ],
+    scenes: opt.ScenesOrNone = None,
     clip: Annotated[Path | None, typer.Option(help="Vector file: map only inside its polygons.")] = None,
-    backend: Annotated[str, typer.Option(help="torch or onnx.")] = "torch",
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, torch, compiled, onnx or openvino.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or int8.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Threads that run the model side by side.")] = None,
     polygons: Annotated[bool, typer.Option("--polygons", help="Write polygons (GeoParquet) as well.")] = False,
     minimum_mapping_unit: Annotated[float, typer.Option(help="Smallest polygon, square metres.")] = 0.0,
@@ -36,35 +40,62 @@ def map_(
     bands: opt.Bands = None,
     time: opt.Time = None,
     crs: opt.Crs = None,
+    stac: many.Stac = None,
+    scene_list: many.SceneList = None,
+    collection: many.Collection = None,
+    aoi: many.Aoi = None,
+    period: many.Period = None,
+    grid: many.Grid = None,
+    composite: many.Composite = None,
+    resolution: many.Resolution = None,
+    allow: many.Allow = None,
+    cluster: many.Cluster = None,
 ) -> None:
-    """Map scenes: value, error bar, outlier flag, validity, with STAC Item and quick-look."""
+    """Map scenes: value, error bar, outlier flag, validity, with STAC Item and quick-look.
+
+    With --stac or --scenes, many scenes are mapped tile by tile into a STAC collection.
+    """
+    tiled: dict[str, Any] = {
+        "collection": collection,
+        "aoi": aoi,
+        "period": period,
+        "composite": composite,
+        "resolution": resolution,
+    }
+    tiled |= {"grid": grid, "allowed_roots": allow, "cluster": cluster}
+    declaration: dict[str, Any] = {
+        "sensor": sensor,
+        "level": level,
+        "scale": scale,
+        "offset": offset,
+        "nodata": nodata,
+        "unit": unit,
+        "bands": opt.split_list(bands),
+        "time": opt.split_list(time),
+        "crs": crs,
+    }
+    options: dict[str, Any] = {
+        "backend": backend,
+        "precision": precision,
+        "workers": workers,
+        "polygons": polygons,
+        "minimum_mapping_unit_m2": minimum_mapping_unit,
+        "probability": probability,
+        "overwrite": overwrite,
+    }
+    if stac is not None or scene_list is not None:
+        many.refuse_together(scenes, clip)
+        source = tiled | {"stac": stac, "scenes": scene_list, "mask_clouds": cloud_mask}
+        many.map_many(model, out, source, declaration, options)
+        return
+    many.refuse_alone(scenes, tiled, out)
     from ecumene.cli.printing import print_product
     from ecumene.core.progress import progress_bar
     from ecumene.workflows.map import map_scenes
 
     with progress_bar("map") as progress:
         product = map_scenes(
-            model,
-            scenes,
-            out,
-            clip=clip,
-            backend=backend,
-            precision=precision,
-            workers=workers,
-            polygons=polygons,
-            minimum_mapping_unit_m2=minimum_mapping_unit,
-            probability=probability,
-            overwrite=overwrite,
-            mask_clouds=cloud_mask,
-            progress=progress,
-            sensor=sensor,
-            level=level,
-            scale=scale,
-            offset=offset,
-            nodata=nodata,
-            unit=unit,
-            bands=opt.split_list(bands),
-            time=opt.split_list(time),
-            crs=crs,
+            model, scenes or [], out, clip=clip, mask_clouds=cloud_mask, progress=progress, **declaration, **options
         )
     print_product(product)
+    product.require_undamaged()

@@ -15,6 +15,14 @@ Scenes = Annotated[
         show_default=False,
     ),
 ]
+ScenesOrNone = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Scenes: GeoTIFF, folder, .SAFE, Landsat MTL, STAC item or scene.yaml; join files of one scene with '+'.",
+        metavar="SCENE...",
+        show_default=False,
+    ),
+]
 Sensor = Annotated[str | None, typer.Option(help="Sensor id, e.g. sentinel-2 (see `ecumene sensors`).")]
 Level = Annotated[str | None, typer.Option(help="Product level, e.g. L1C.")]
 Scale = Annotated[float | None, typer.Option(help="physical = stored * SCALE + OFFSET.")]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ecumene.mapping.product import Product
     from ecumene.models.bundle import Model
     from ecumene.workflows.assess import Assessment
@@ -24,6 +27,9 @@ def print_training(model: Model, out: Path) -> None:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     if not accuracy:
         console.print("No test pixel was left, so nothing is known about its accuracy.")
+        return
+    if "errors" in accuracy:
+        console.print(_number_table(accuracy))
         return
     overall = accuracy["overall"]
     table = Table("held-out blocks", "")
@@ -49,6 +55,29 @@ def print_training(model: Model, out: Path) -> None:
     if "outlier" in accuracy:
         table.add_row("flagged as outlier", f"{accuracy['outlier']['flagged_share_in_distribution']:.1%}")
     console.print(table)
+
+
+def _number_table(accuracy: Mapping[str, Any]) -> Table:
+    """Return what is known of a regression's errors and error bars."""
+    from rich.table import Table
+
+    table = Table("held-out blocks", "")
+    table.add_row("pixels", str(accuracy["pixels"]))
+    errors = accuracy["errors"]
+    for key in ("rmse", "mae", "bias", "r2"):
+        low_high = errors["intervals"].get(key, [None, None])
+        text = "-" if errors[key] is None else f"{errors[key]:.3f}"
+        table.add_row(key, text if None in low_high else f"{text}  [{low_high[0]:.3f}, {low_high[1]:.3f}]")
+    bars = accuracy["error_bars"]
+    table.add_row("mean error bar", f"{bars['mean_standard_deviation']:.3f}")
+    table.add_row("truth within it", f"{bars['within_one_standard_deviation']:.1%}")
+    if "intervals" in accuracy:
+        found = accuracy["intervals"]
+        text = f"cover {found['coverage']:.1%}, width {found['mean_width']:.3f}"
+        table.add_row(f"{found['wanted_coverage']:.0%} intervals", text)
+    if "outlier" in accuracy:
+        table.add_row("flagged as outlier", f"{accuracy['outlier']['flagged_share_in_distribution']:.1%}")
+    return table
 
 
 def print_product(product: Product) -> None:

@@ -15,6 +15,14 @@ def train(
     labels: Annotated[Path, typer.Option(help="Vector file or raster with labels.", show_default=False)],
     out: opt.Out,
     label_field: Annotated[str, typer.Option(help="Column of the class (vector labels).")] = "class",
+    target: Annotated[
+        str | None, typer.Option(help="Learn the number in this column (or, so named, of a raster), not classes.")
+    ] = None,
+    target_unit: Annotated[str, typer.Option(help="Unit of that number.")] = "1",
+    uncertainty: Annotated[
+        str,
+        typer.Option(help="Error bars from members: single, ensemble:4, mc-dropout:8, laplace:16 or augmentation:8."),
+    ] = "single",
     system: Annotated[str, typer.Option(help="System to train (see `ecumene systems`), or auto.")] = "auto",
     use_bands: Annotated[list[str] | None, typer.Option(help="Train on these bands only.")] = None,
     block_size: Annotated[float | None, typer.Option(help="Side of the blocks of the spatial split, metres.")] = None,
@@ -48,6 +56,9 @@ def train(
             labels,
             out,
             label_field=label_field,
+            target=target,
+            target_unit=target_unit,
+            uncertainty=uncertainty,
             system=system,
             use_bands=opt.split_list(use_bands),
             block_size_m=block_size,

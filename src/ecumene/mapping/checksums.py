@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -88,9 +89,18 @@ def input_records(sources: Iterable[SceneSource]) -> tuple[InputRecord, ...]:
 def _checksum(href: str, scene: str) -> str | None:
     path = Path(href)
     try:
-        return multihash_of(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        state = path.stat()
+        return _content(str(path), state.st_mtime_ns, state.st_size)
     except OSError as error:
         raise SceneError(f"The file {path.name} of scene {scene} cannot be read: {error.strerror}.") from error
+
+
+@lru_cache(maxsize=4096)
+def _content(path: str, modified: int, size: int) -> str:
+    """Checksum of a file state: a scene under many tiles is read once, a changed file again."""
+    return multihash_of(path)
 
 
 def model_checksum(model: MapModel) -> str:

@@ -29,7 +29,7 @@ _GDAL_TYPE = {
     "float32": "Float32",
 }
 _FLAG_COLOURS = {"outlier": ("#ffffff", "#d55e00"), "valid": ("#000000", "#ffffff")}
-_CACHE_MEGABYTES = 64
+_CACHE_BYTES = 64 << 20  # of all layers that are written at the same time
 
 
 def class_table(spec: LayerSpec, legend: Legend | None) -> list[tuple[int, str, str]]:
@@ -151,7 +151,7 @@ def write_cog(target: Path, plan: Plan, spec: LayerSpec, store: TileStore, legen
         "STATISTICS": "NO",
         "LEVEL": 3 if plan.compress == "zstd" else 6,
     }
-    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_MEGABYTES}
+    cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_BYTES}
     environment = cache | {"GDAL_PAM_ENABLED": "NO", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
     with atomic_path(target, validate_cog) as path:
         try:

@@ -8,19 +8,23 @@ same call after a kill goes on with the rest and ends with the same rasters, byt
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from ecumene.core.errors import ProductError, SceneError
+from ecumene.core.errors import NothingToMapError, ProductError, SceneError
 from ecumene.core.files import ensure_writable_folder, remove_leftovers
 from ecumene.core.progress import Progress, silent
+from ecumene.core.window import Window
+from ecumene.mapping.choosing import Execution, choose_executor, left_to_us
 from ecumene.mapping.clipping import Clip, read_clip
 from ecumene.mapping.contract import MapModel
+from ecumene.mapping.cropping import CropMask, WrittenPlan, check_crop
 from ecumene.mapping.finishing import PRODUCT_FILES, finish_product
 from ecumene.mapping.layers import resolve_layers
+from ecumene.mapping.memory import keep_freed_memory
 from ecumene.mapping.options import MapOptions
 from ecumene.mapping.plan import Plan, Tile, default_threads, differences, make_plan, read_plan, write_plan
 from ecumene.mapping.postprocess import build_postprocessor
@@ -28,11 +32,11 @@ from ecumene.mapping.product import ITEM_NAME, Product, open_product
 from ecumene.mapping.reading import ClipMask, WindowReader
 from ecumene.mapping.running import run_tiles
 from ecumene.mapping.tiles import TileStore
-from ecumene.models.contract import Executor
 from ecumene.scenes.contract import Stack
 
 WORK_FOLDER = ".work"
 PLAN_NAME = "plan.json"
+LOCK_NAME = "lock"
 
 
 def map_stack(
@@ -42,6 +46,7 @@ def map_stack(
     *,
     options: MapOptions | None = None,
     clip: Clip | None = None,
+    crop: Window | None = None,
     progress: Progress = silent,
     order: Callable[[list[Tile]], list[Tile]] | None = None,
 ) -> Product:
@@ -53,6 +58,7 @@ def map_stack(
         out: Folder of the product; created. An unfinished run of the same plan in it is continued.
         options: What the user chose.
         clip: Vector file (or GeoDataFrame); pixels outside of its polygons are not valid.
+        crop: The part of the stack's grid that is written; the rest only gives context (see `cropping`).
         progress: Called with (tiles done, tiles, what).
         order: Rearranges the tiles to compute; the rasters do not depend on it.
 
@@ -61,7 +67,8 @@ def map_stack(
 
     Raises:
         ContractError: If the stack does not fit the model.
-        SceneError: If pixels cannot be read, or no pixel of the stack is valid.
+        SceneError: If pixels cannot be read.
+        NothingToMapError: If no pixel of the stack is valid (a `SceneError`).
         ModelError: If the model gives something else than it promises.
         ConfigurationError: If options or the clip do not fit.
         ProductError: If the folder cannot be written to, or belongs to another plan.
@@ -74,34 +81,36 @@ def map_stack(
     ensure_writable_folder(out)
     try:
         mask, clip_checksum = (None, None) if clip is None else read_clip(clip, matched.geobox)
+        if crop is not None:
+            check_crop(crop, (int(matched.geobox.shape[0]), int(matched.geobox.shape[1])))
+            mask = CropMask(crop, mask)
         threads = default_threads(options)
-        executor = model.executor(_backend(options), options.precision, threads)
         layers = tuple(spec.name for spec in specs)
         plan = make_plan(
             matched,
             model,
             options,
             layers=layers,
-            backend=executor.backend,
-            precision=executor.precision,
+            backend=options.backend,
+            precision=options.precision,
             threads=threads,
             clip_checksum=clip_checksum,
+            crop=crop,
         )
+        execution = choose_executor(out / WORK_FOLDER / PLAN_NAME, plan, matched, model, options, mask)
     except BaseException:
         if fresh:
             with contextlib.suppress(OSError):  # somebody else uses it by now
                 out.rmdir()
         raise
     with _locked(out):
-        plan, finished = _settle(out, plan, options)
+        plan, finished = _settle(out, execution.plan, options)
         if finished:
             return open_product(out)
-        if (plan.backend, plan.precision, plan.threads) != (executor.backend, executor.precision, threads):
-            executor = model.executor(plan.backend, plan.precision, plan.threads)
         store = TileStore(out / WORK_FOLDER, plan, specs)
-        _compute(matched, model, plan, store, options, executor, mask, progress, order)
-        _refuse_empty(out, store, clipped=mask is not None)
-        finish_product(out, plan, specs, store, model, matched, options, progress)
+        _compute(matched, model, plan, store, options, execution, mask, progress, order)
+        _refuse_empty(out, store, clipped=clip is not None, fresh=fresh)
+        finish_product(out, WrittenPlan.of(plan), specs, store, model, matched, options, progress)
         store.discard()
     return open_product(out)
 
@@ -112,7 +121,7 @@ def _compute(
     plan: Plan,
     store: TileStore,
     options: MapOptions,
-    first: Executor,
+    execution: Execution,
     mask: ClipMask | None,
     progress: Progress,
     order: Callable[[list[Tile]], list[Tile]] | None,
@@ -121,17 +130,12 @@ def _compute(
     todo = store.unfinished()
     if not todo:
         return
+    keep_freed_memory()
     reader = WindowReader(plan, stack, model.spec.temporal, mask)
-    more = [model.executor(plan.backend, plan.precision, plan.threads) for _ in range(options.workers - 1)]
+    more = [execution.more() for _ in range(options.workers - 1)]
     tiles = todo if order is None else order(todo)
     build = partial(build_postprocessor, model, store.specs)
-    run_tiles(plan, reader, [first, *more], build, store, tiles, model.objective.n_outputs, progress)
-
-
-def _backend(options: MapOptions) -> str:
-    if options.backend != "auto":
-        return options.backend
-    return "torch" if importlib.util.find_spec("torch") is not None else "onnx"
+    run_tiles(plan, reader, [execution.first, *more], build, store, tiles, model.objective.n_outputs, progress)
 
 
 def _settle(out: Path, plan: Plan, options: MapOptions) -> tuple[Plan, bool]:
@@ -146,8 +150,7 @@ def _settle(out: Path, plan: Plan, options: MapOptions) -> tuple[Plan, bool]:
         ProductError: If the folder belongs to another plan and may not be overwritten.
     """
     path = out / WORK_FOLDER / PLAN_NAME
-    left = {"backend": options.backend == "auto", "precision": options.precision == "auto"}
-    left["threads"] = options.threads is None
+    left = left_to_us(options)
     remove_leftovers(out)
     remove_leftovers(path.parent)
     try:
@@ -157,7 +160,7 @@ def _settle(out: Path, plan: Plan, options: MapOptions) -> tuple[Plan, bool]:
             raise
         kept = None
     if kept is not None:
-        different = [name for name in differences(kept, plan) if not left.get(name)]
+        different = [name for name in differences(kept, plan) if name not in left]
         if not different:
             return kept, (out / ITEM_NAME).exists()
         if not options.overwrite:
@@ -183,13 +186,21 @@ def _clear(out: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _refuse_empty(out: Path, store: TileStore, clipped: bool) -> None:
+def _refuse_empty(out: Path, store: TileStore, clipped: bool, fresh: bool) -> None:
     valid = sum(sum(band.total for band in record.layers["valid"].statistics) for _, record in store.records())
     if valid:
         return
+    damaged = any(record.damaged for _, record in store.records())
     _clear(out)
+    with contextlib.suppress(OSError):  # something else is in there, and stays
+        (out / WORK_FOLDER / LOCK_NAME).unlink()
+        (out / WORK_FOLDER).rmdir()
+        if fresh:
+            out.rmdir()
     where = "inside of the clip " if clipped else ""
-    raise SceneError(
+    if damaged:
+        raise SceneError(f"Hardly any pixel of the scenes {where}can be decoded; fetch their files again.")
+    raise NothingToMapError(
         f"No pixel {where}has data in all bands that the model needs, so there is nothing to map; "
         "check nodata value, cloud mask and extent."
     )
@@ -201,7 +212,7 @@ def _locked(out: Path) -> Iterator[None]:
     work = out / WORK_FOLDER
     try:
         work.mkdir(exist_ok=True)
-        stream = (work / "lock").open("ab")
+        stream = (work / LOCK_NAME).open("ab")
     except OSError as error:
         raise ProductError(f"The output folder {out} cannot be written to ({error.strerror}).") from error
     with stream:
@@ -212,6 +223,9 @@ def _locked(out: Path) -> Iterator[None]:
             return
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # A run that found nothing to map deletes its lock: then this one guards nothing.
+            if not os.path.samestat(os.fstat(stream.fileno()), (work / LOCK_NAME).stat()):
+                raise FileNotFoundError
         except OSError as error:
             raise ProductError(f"Another run is writing to {out}; wait for it, or choose another --out.") from error
         yield

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from odc.geo.geobox import GeoBox
 
 from ecumene.core.errors import ProductError
 from ecumene.core.files import write_text
 from ecumene.core.progress import Progress
+from ecumene.core.window import Window
 from ecumene.legends import Legend
 from ecumene.mapping.card import CARD_NAME, write_card
 from ecumene.mapping.cog import class_table, write_category_names, write_cog
 from ecumene.mapping.contract import MapModel
+from ecumene.mapping.damage import merged
 from ecumene.mapping.item import Statistics, band_objects, file_asset, layer_asset, write_item
 from ecumene.mapping.options import MapOptions
-from ecumene.mapping.plan import Plan
+from ecumene.mapping.plan import Plan, available_threads
 from ecumene.mapping.product import ITEM_NAME
 from ecumene.mapping.statistics import merge_statistics
 from ecumene.mapping.styles import paletted_style, ramp_style
@@ -40,6 +44,54 @@ def gather_statistics(store: TileStore) -> Statistics:
     return {name: tuple(merge_statistics(band) for band in bands) for name, bands in parts.items()}
 
 
+def damaged_windows(store: TileStore, plan: Plan) -> tuple[Window, ...]:
+    """Return the parts of the product's grid whose input could not be decoded.
+
+    Args:
+        store: Tiles with their records.
+        plan: The plan as the product sees it.
+    """
+    placed = {(tile.row, tile.col): tile.window for tile in plan.tiles()}
+    cells = [
+        Window(*cell).shift(placed[tile.row, tile.col].row, placed[tile.row, tile.col].col)
+        for tile, record in store.records()
+        if (tile.row, tile.col) in placed
+        for cell in record.damaged
+    ]
+    return merged(cells, plan.shape)
+
+
+def write_layers(
+    paths: dict[str, Path],
+    plan: Plan,
+    specs: tuple[LayerSpec, ...],
+    store: TileStore,
+    legend: Legend | None,
+    progress: Progress,
+) -> None:
+    """Write the layers that are not there yet, side by side: much of making a GeoTIFF runs in one thread only.
+
+    Raises:
+        ProductError: The first failure; layers that are whole stay.
+    """
+    missing = [spec for spec in specs if not paths[spec.name].exists()]
+    done = len(specs) - len(missing)
+    progress(done, len(specs), "layers")
+    # The largest first, so that the last one does not keep a single thread busy.
+    missing.sort(key=lambda spec: -spec.count * np.dtype(spec.dtype).itemsize)
+    with ThreadPoolExecutor(max_workers=max(1, min(available_threads(), len(missing)))) as pool:
+        running = [pool.submit(write_cog, paths[spec.name], plan, spec, store, legend) for spec in missing]
+        try:
+            for finished in as_completed(running):
+                finished.result()
+                done += 1
+                progress(done, len(specs), "layers")
+        except BaseException:
+            for waiting in running:
+                waiting.cancel()
+            raise
+
+
 def finish_product(
     out: Path,
     plan: Plan,
@@ -60,11 +112,7 @@ def finish_product(
     legend = model.objective.legend
     statistics = gather_statistics(store)
     paths = {spec.name: out / f"{spec.name}.tif" for spec in specs}
-    for number, spec in enumerate(specs):
-        progress(number, len(specs), "layers")
-        if not paths[spec.name].exists():
-            write_cog(paths[spec.name], plan, spec, store, legend)
-    progress(len(specs), len(specs), "layers")
+    write_layers(paths, plan, specs, store, legend, progress)
     assets: dict[str, dict[str, Any]] = {}
     pixels = plan.shape[0] * plan.shape[1]
     for spec in specs:
@@ -78,7 +126,7 @@ def finish_product(
         assets |= _polygons(out, layers, legend, plan)
     card = write_card(out, model, plan)
     assets["model-card"] = file_asset(card, "text/markdown", ["metadata"], "model card")
-    write_item(out, plan, model, stack, assets, card)
+    write_item(out, plan, model, stack, assets, card, damaged_windows(store, plan))
 
 
 def _styles(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ecumene import __version__
 from ecumene.core.errors import ProductError
 from ecumene.core.files import multihash_of, write_json
+from ecumene.core.window import Window
 from ecumene.legends import Legend
 from ecumene.mapping.checksums import InputRecord, time_text
 from ecumene.mapping.cog import class_table
@@ -100,17 +101,22 @@ def file_asset(path: Path, media: str, roles: list[str], title: str, description
 
 
 def footprint(plan: Plan) -> tuple[dict[str, Any], list[float]]:
-    """Return (GeoJSON geometry in WGS 84, its bounding box) of the grid; cut at the antimeridian."""
+    """Return (GeoJSON geometry in WGS 84, its bounding box) of the plan's grid."""
+    return footprint_of(plan.crs, plan.transform, plan.shape)
+
+
+def footprint_of(crs: str, transform: tuple[float, ...], shape: tuple[int, int]) -> tuple[dict[str, Any], list[float]]:
+    """Return (GeoJSON geometry in WGS 84, its bounding box) of a grid; cut at the antimeridian."""
     from rasterio.warp import transform_geom
 
-    a, b, c, d, e, f = plan.transform
-    height, width = plan.shape
+    a, b, c, d, e, f = transform
+    height, width = shape
     steps = [k / 20 for k in range(20)]
     pixels = [(s * width, 0.0) for s in steps] + [(width, s * height) for s in steps]
     pixels += [(width - s * width, height) for s in steps] + [(0.0, height - s * height) for s in steps]
     ring = [(a * x + b * y + c, d * x + e * y + f) for x, y in [*pixels, pixels[0]]]
     polygon = {"type": "Polygon", "coordinates": [ring]}
-    moved = transform_geom(plan.crs, "EPSG:4326", polygon, antimeridian_cutting=True)
+    moved = transform_geom(crs, "EPSG:4326", polygon, antimeridian_cutting=True)
     parts = [moved["coordinates"]] if moved["type"] == "Polygon" else moved["coordinates"]
     geometry = {
         "type": moved["type"],
@@ -190,6 +196,7 @@ def properties(plan: Plan, model: MapModel, stack: Stack) -> dict[str, Any]:
             "window": list(plan.window),
             "overlap": plan.overlap,
             "executed_over_mapped_pixels": round(plan.extra_pixels, 4),
+            "choice": None if plan.execution is None else plan.execution.model_dump(mode="json"),
         },
         "ecumene:channels": list(plan.channels),
         "ecumene:inputs": sorted({f"{record.sensor} {record.level}".strip() for record in plan.inputs}),
@@ -217,9 +224,17 @@ def links(plan: Plan, card: Path) -> list[dict[str, Any]]:
 
 
 def write_item(
-    out: Path, plan: Plan, model: MapModel, stack: Stack, assets: dict[str, dict[str, Any]], card: Path
+    out: Path,
+    plan: Plan,
+    model: MapModel,
+    stack: Stack,
+    assets: dict[str, dict[str, Any]],
+    card: Path,
+    damaged: Iterable[Window] = (),
 ) -> None:
     """Write the Item, validated offline; the last file of a product.
+
+    `damaged` are the parts of the grid whose input could not be decoded; they are listed and not valid.
 
     Raises:
         ProductError: If it is not valid.
@@ -229,6 +244,9 @@ def write_item(
 
     geometry, bbox = footprint(plan)
     body = properties(plan, model, stack)
+    listed = [[part.row, part.col, part.height, part.width] for part in damaged]
+    if listed:
+        body["ecumene:damaged_windows"] = listed
     when = (body["datetime"] or body["start_datetime"] or "")[:10]
     item = {
         "type": "Feature",

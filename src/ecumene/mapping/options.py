@@ -20,8 +20,8 @@ class MapOptions(BaseModel):
     batch_size: int | None = Field(default=None, ge=1, description="Windows in one execution.")
     workers: int = Field(default=1, ge=1, le=64, description="Executors that run side by side.")
     threads: int | None = Field(default=None, ge=1, description="Threads of one executor.")
-    backend: Literal["auto", "torch", "onnx"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    backend: Literal["auto", "torch", "compiled", "onnx", "openvino"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     layers: tuple[str, ...] | None = Field(default=None, description="Layers to write; `valid` is always written.")
     probability: bool = Field(default=False, description="Write the objective's probability layers.")
     polygons: bool = Field(default=False, description="Write polygons (GeoParquet) of a categorical value.")

@@ -26,6 +26,7 @@ from ecumene.mapping.contract import MapModel
 from ecumene.mapping.options import MapOptions
 from ecumene.mapping.windows import Axis, choose_size, round_up
 from ecumene.models.contract import ModelSpec
+from ecumene.models.selection import ExecutionChoice
 from ecumene.scenes.contract import Stack
 
 PLAN_VERSION = 1
@@ -33,8 +34,9 @@ Coefficients = tuple[float, float, float, float, float, float]
 """Affine coefficients a..f: x = a col + b row + c, y = d col + e row + f."""
 
 _MINIMUM_OVERLAP = 16
+_STORED_BLOCK = 512  # the usual edge of a stored block
 _BATCH_PIXELS = 1 << 18  # of one execution: enough work a call, little memory
-_INPUT_BYTES = 48 << 20  # of one execution
+_INPUT_BYTES = 56 << 20  # of one execution: 13 bands of 1024 x 1024 pixels fit
 
 
 def window_transform(transform: Coefficients, window: Window) -> Coefficients:
@@ -90,6 +92,8 @@ class Plan(BaseModel):
     frames: tuple[str | None, ...]
     channels: tuple[str, ...]
     clip_checksum: str | None = None
+    crop: tuple[int, int, int, int] | None = None
+    execution: ExecutionChoice | None = None
 
     @cached_property
     def rows(self) -> Axis:
@@ -132,15 +136,20 @@ class Plan(BaseModel):
     def batches(self, tile: Tile) -> list[tuple[tuple[int, int], ...]]:
         """Return the windows (lattice row, lattice column) of a tile in their fixed batches.
 
-        All windows of a batch have one shape. What is together in a batch depends on the plan alone.
+        All windows of a batch have one shape. What is together in a batch depends on the plan alone. Small windows
+        go block by block of the stored rasters, so that a block is decoded once and not once a row of windows.
         """
+
+        def block(place: tuple[int, int]) -> tuple[int, int, tuple[int, int]]:
+            return self.rows.start(place[0]) // _STORED_BLOCK, self.cols.start(place[1]) // _STORED_BLOCK, place
+
+        rows, cols = range(tile.first_row, tile.last_row + 1), range(tile.first_col, tile.last_col + 1)
         groups: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for i in range(tile.first_row, tile.last_row + 1):
-            for j in range(tile.first_col, tile.last_col + 1):
-                groups.setdefault((self.rows.extent(i), self.cols.extent(j)), []).append((i, j))
+        for i, j in sorted(((i, j) for i in rows for j in cols), key=block):
+            groups.setdefault((self.rows.extent(i), self.cols.extent(j)), []).append((i, j))
         size = self.batch_size
         chunks = [tuple(group[k : k + size]) for group in groups.values() for k in range(0, len(group), size)]
-        return sorted(chunks)
+        return sorted(chunks, key=lambda chunk: block(chunk[0]))
 
     def text(self) -> str:
         """Return the plan as stable JSON text."""
@@ -204,6 +213,7 @@ def make_plan(
     precision: str,
     threads: int,
     clip_checksum: str | None = None,
+    crop: Window | None = None,
 ) -> Plan:
     """Plan the map of a stack whose channels already match the model.
 
@@ -212,10 +222,11 @@ def make_plan(
         model: The model.
         options: What the user chose.
         layers: Names of the layers to write.
-        backend: What executes the model (never `auto`).
-        precision: Its arithmetic (never `auto`).
+        backend: What executes the model, or `auto` until `choosing` has settled it.
+        precision: Its arithmetic, or `auto`.
         threads: Threads of one executor.
         clip_checksum: Checksum of the clip geometry on this grid.
+        crop: The part of the grid that is written; None: all of it.
 
     Returns:
         The plan.
@@ -258,6 +269,7 @@ def make_plan(
         frames=tuple(None if time is None else str(time) for time in stack.times),
         channels=tuple(channel.key for channel in stack.channels),
         clip_checksum=clip_checksum,
+        crop=None if crop is None else (crop.row, crop.col, crop.height, crop.width),
     )
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ecumene.core.errors import ModelError
 from ecumene.mapping.contract import MapCalibration, MapModel
 from ecumene.mapping.layers import outlier_threshold
+from ecumene.objectives import Members
 from ecumene.objectives.contract import Objective
 from ecumene.objectives.prediction import LayerSpec, Prediction
 from ecumene.trust.calibration import Calibration
@@ -129,7 +130,7 @@ class ClassPostprocessor(GenericPostprocessor):
         scales = {spec.name: np.float32(spec.scale) for spec in specs}
         self._entropy_scale = scales.get("uncertainty", np.float32(1))
         self._probability_scale = scales.get("probability", np.float32(1))
-        self._limits = _set_limits(calibration, len(legend))
+        self._limits = set_limits(calibration, len(legend))
         self._slow = {spec.name for spec in specs} - self._FAST - {"valid", "outlier"}
         if self._limits is not None:
             self._slow -= {SET_LAYER}
@@ -190,7 +191,7 @@ class ClassPostprocessor(GenericPostprocessor):
             self.fill(self.objective.from_moments(moments[None]), self._slow, needed, layers)
 
 
-def _set_limits(calibration: MapCalibration | None, classes: int) -> NDArray[np.float64] | None:
+def set_limits(calibration: MapCalibration | None, classes: int) -> NDArray[np.float64] | None:
     """Return the largest score 1 - p of each class in a conformal set, where the sets are of that kind."""
     sets = calibration.sets if isinstance(calibration, Calibration) else None
     if sets is None or sets.method != "lac" or sets.n_classes != classes or classes > 32:
@@ -232,4 +233,10 @@ def build_postprocessor(model: MapModel, specs: tuple[LayerSpec, ...]) -> Postpr
         fast = ClassPostprocessor(model.objective, model.calibration, specs, threshold)
         if _agree(fast, generic, model.objective.n_outputs):
             return fast
+    from ecumene.mapping.member_postprocess import MemberPostprocessor
+
+    if isinstance(model.objective, Members) and MemberPostprocessor.applies(model.objective, specs):
+        members = MemberPostprocessor(model.objective, model.calibration, specs, threshold)
+        if _agree(members, generic, model.objective.n_outputs):
+            return members
     return generic

@@ -11,8 +11,9 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 from pydantic import ValidationError
 
-from ecumene.core.errors import ProductError
+from ecumene.core.errors import PartialResultError, ProductError
 from ecumene.core.files import multihash_of
+from ecumene.core.window import Window
 from ecumene.legends import Legend, LegendClass
 from ecumene.mapping.stac_models import BandFields, ItemFields
 
@@ -75,6 +76,25 @@ class Product:
     def properties(self) -> Mapping[str, Any]:
         """Properties of the STAC Item."""
         return dict(self.item["properties"])
+
+    @property
+    def damaged(self) -> tuple[Window, ...]:
+        """Parts of the grid whose input could not be decoded; no pixel of them is valid."""
+        return tuple(Window(*part) for part in self.item["properties"].get("ecumene:damaged_windows", ()))
+
+    def require_undamaged(self) -> None:
+        """Say where the input could not be decoded.
+
+        Raises:
+            PartialResultError: If there are such parts.
+        """
+        if self.damaged:
+            first = self.damaged[0]
+            raise PartialResultError(
+                f"{len(self.damaged)} part(s) of the scenes cannot be decoded and are not valid in {self.folder} (the "
+                f"first: {first.height} x {first.width} pixels from row {first.row}, column {first.col}; all in "
+                f"{ITEM_NAME}); the rest is mapped; fetch the files again and map with --overwrite."
+            )
 
     def path(self, layer: str) -> Path:
         """Return the file of a layer.

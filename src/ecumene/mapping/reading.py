@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ContractError
 from ecumene.core.window import Window
+from ecumene.mapping.damage import read_intact
 from ecumene.mapping.plan import Coefficients, Plan, Tile, window_transform
 from ecumene.scenes.contract import Stack
 
@@ -23,6 +24,7 @@ class ReadBatch:
         needed: For each window the pixels inside the grid `[h, w]` that get a value.
         image: float32 `[B, C, H, W]` or `[B, T, C, H, W]`; None if no pixel is needed.
         dates: float32 `[B, T]` for a temporal model.
+        damaged: Parts of the grid that could not be decoded; no pixel of them is needed.
     """
 
     tile: Tile
@@ -30,6 +32,7 @@ class ReadBatch:
     needed: tuple[NDArray[np.bool_], ...]
     image: NDArray[np.float32] | None
     dates: NDArray[np.float32] | None
+    damaged: tuple[Window, ...] = ()
 
 
 def reflect_index(length: int, size: int) -> NDArray[np.intp]:
@@ -84,23 +87,26 @@ class WindowReader:
     def read(self, tile: Tile, windows: tuple[tuple[int, int], ...]) -> ReadBatch:
         """Read one batch; nothing is stacked where no pixel is needed."""
         images, masks, dates = [], [], []
+        damaged: list[Window] = []
         for i, j in windows:
             window = window_of(self.plan, i, j)
-            block = self.stack.read(window)
+            block, missing = read_intact(self.stack, window)
+            damaged += missing
             needed: NDArray[np.bool_] = np.logical_or.reduce(block.valid, axis=0)
             if self.mask is not None:
                 needed &= self.mask.read(window)
             images.append(block.image if self.temporal else block.image[0])
             masks.append(needed)
             dates.append(block.dates)
-        if not any(mask.any() for mask in masks):
+        # A damaged window is executed all the same: a neighbour may blend its seam with it.
+        if not damaged and not any(mask.any() for mask in masks):
             return ReadBatch(tile, windows, tuple(masks), None, None)
         height, width = self.plan.rows.extent(windows[0][0]), self.plan.cols.extent(windows[0][1])
         padded = [pad_to(image, height, width) for image in images]
         image = padded[0][None] if len(padded) == 1 else np.stack(padded)
         image = np.ascontiguousarray(image, dtype=np.float32)
         when = np.stack(dates).astype(np.float32) if self.temporal else None
-        return ReadBatch(tile, windows, tuple(masks), image, when)
+        return ReadBatch(tile, windows, tuple(masks), image, when, tuple(damaged))
 
 
 class ClipMask:

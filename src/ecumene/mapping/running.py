@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ModelError
 from ecumene.core.progress import Progress
+from ecumene.core.window import Window
+from ecumene.mapping.cropping import written_pixels
 from ecumene.mapping.pipeline import Channel, Pipeline
 from ecumene.mapping.plan import Plan, Tile
 from ecumene.mapping.postprocess import Postprocessor
@@ -38,6 +40,7 @@ class _Executed:
     needed: tuple[NDArray[np.bool_], ...]
     output: NDArray[np.float32] | None
     score: NDArray[np.float32] | None
+    damaged: tuple[Window, ...] = ()
 
 
 def execute(executor: Executor, batch: ReadBatch, n_outputs: int) -> _Executed:
@@ -60,7 +63,7 @@ def execute(executor: Executor, batch: ReadBatch, n_outputs: int) -> _Executed:
     if not np.isfinite(output.sum()):
         raise ModelError("The model gave numbers that are not finite; check its training or use --precision fp32.")
     score = np.require(score, np.float32, ["W"])
-    return _Executed(batch.tile, batch.windows, batch.needed, output, score)
+    return _Executed(batch.tile, batch.windows, batch.needed, output, score, batch.damaged)
 
 
 class Assembler:
@@ -82,9 +85,10 @@ class Assembler:
             self._open[place] = TileAssembly(self.plan, tile, self.post)
             self._missing[place] = len(self.plan.batches(tile))
         assembly = self._open[place]
+        assembly.damaged.update(executed.damaged)
         for k, (i, j) in enumerate(executed.windows):
             needed = executed.needed[k]
-            used = executed.output is not None and bool(needed.any())
+            used = executed.output is not None and (bool(executed.damaged) or bool(needed.any()))
             output = executed.output[k] if used and executed.output is not None else None
             score = executed.score[k] if used and executed.score is not None else None
             assembly.add(i, j, needed, output, score)
@@ -140,7 +144,7 @@ class Assembler:
 def tile_files(assembly: TileAssembly, specs: Sequence[LayerSpec], plan: Plan) -> dict[str, tuple[bytes, Any]]:
     """Encode the layers of a finished tile, with their statistics."""
     files = {}
-    everywhere = np.ones_like(assembly.needed)
+    everywhere = written_pixels(plan, assembly.tile)
     for spec in specs:
         stored = assembly.layers[spec.name]
         counted = everywhere if spec.role == "valid" else assembly.needed
@@ -202,7 +206,7 @@ def run_tiles(
     def write_all() -> None:
         nonlocal finished
         for assembly in assembled:
-            store.finish(assembly.tile, tile_files(assembly, store.specs, plan))
+            store.finish(assembly.tile, tile_files(assembly, store.specs, plan), assembly.damaged)
             finished += 1
             progress(finished, total, "tiles")
 

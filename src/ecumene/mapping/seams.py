@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecumene.core.window import Window
 from ecumene.mapping.blending import blend_columns, blend_rows
 from ecumene.mapping.plan import Plan, Tile
 from ecumene.mapping.postprocess import Postprocessor, empty_layers
@@ -30,6 +31,7 @@ class TileAssembly:
         self.rows, self.cols = plan.rows, plan.cols
         self.layers = empty_layers(post.specs, (tile.window.height, tile.window.width))
         self.needed = np.zeros((tile.window.height, tile.window.width), dtype=np.bool_)
+        self.damaged: set[Window] = set()
         self._left: dict[tuple[int, int], Strip] = {}
         self._right: dict[tuple[int, int], Strip] = {}
         self._top: dict[int, Strip] = {}

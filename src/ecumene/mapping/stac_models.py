@@ -106,6 +106,7 @@ class PropertyFields(_Fields):
     processed: str = Field(alias="processing:datetime")
     level: str | None = Field(default=None, alias="processing:level")
     product_version: int = Field(alias="ecumene:product_version", ge=1)
+    damaged: tuple[tuple[int, int, int, int], ...] = Field(default=(), alias="ecumene:damaged_windows")
 
     @model_validator(mode="after")
     def _complete(self) -> PropertyFields:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ecumene.core.errors import ProductError
 from ecumene.core.files import atomic_path, remove_leftovers, sha256_of, write_text
+from ecumene.core.window import Window
 from ecumene.mapping.plan import Plan, Tile, window_transform
 from ecumene.mapping.statistics import BandStatistics
 from ecumene.objectives.prediction import LayerSpec
@@ -35,11 +36,17 @@ class LayerRecord(BaseModel):
 
 
 class TileRecord(BaseModel):
-    """What vouches for a finished tile."""
+    """What vouches for a finished tile.
+
+    Attributes:
+        layers: Its files.
+        damaged: Parts (row, column, height, width from the tile's corner) whose input could not be decoded.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     layers: dict[str, LayerRecord]
+    damaged: tuple[tuple[int, int, int, int], ...] = ()
 
 
 class TileStore:
@@ -131,7 +138,12 @@ class TileStore:
         except ValueError as error:
             raise ProductError(f"The working file {path} is damaged; delete {self.work} and map again.") from error
 
-    def finish(self, tile: Tile, files: Mapping[str, tuple[bytes, tuple[BandStatistics, ...]]]) -> None:
+    def finish(
+        self,
+        tile: Tile,
+        files: Mapping[str, tuple[bytes, tuple[BandStatistics, ...]]],
+        damaged: Iterable[Window] = (),
+    ) -> None:
         """Write a tile's layers, then its record, then drop the strips that nobody needs any more."""
         records = {}
         for name, (content, statistics) in files.items():
@@ -139,7 +151,9 @@ class TileStore:
                 path.write_bytes(content)
             digest = hashlib.sha256(content).hexdigest()
             records[name] = LayerRecord(sha256=digest, size=len(content), statistics=statistics)
-        write_text(self.record_path(tile), TileRecord(layers=records).model_dump_json())
+        cells = (cell.shift(-tile.window.row, -tile.window.col) for cell in sorted(damaged))
+        marked = tuple((cell.row, cell.col, cell.height, cell.width) for cell in cells)
+        write_text(self.record_path(tile), TileRecord(layers=records, damaged=marked).model_dump_json())
         for place in self.providers(tile):
             side = "right" if place[0] == tile.row else "bottom"
             self._strip_path(self.plan.tile(*place), side).unlink(missing_ok=True)

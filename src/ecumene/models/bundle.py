@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from ecumene.models.tree_execution import TreeExecutor
     from ecumene.models.trees import TreeEnsemble
     from ecumene.scenes.contract import Stack
+    from ecumene.trust.scaling import Scaling
 
-Backend = Literal["torch", "onnx"]
+Backend = Literal["torch", "compiled", "onnx", "openvino"]
+BACKENDS: tuple[str, ...] = get_args(Backend)
+"""What can execute a network; see `models.selection` for who is chosen."""
 
 
 def plain(value: Any) -> Any:
@@ -55,6 +58,7 @@ class Model:
         calibration: `trust.calibration.Calibration` or None.
         detector: Outlier detector of `trust` or None.
         onnx: Bytes of the exported network or None.
+        onnx_int8: Bytes of the exported network with quantised layers or None.
     """
 
     spec: ModelSpec
@@ -64,6 +68,7 @@ class Model:
     calibration: Any = None
     detector: Any = None
     onnx: bytes | None = None
+    onnx_int8: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.objective is None:
@@ -74,8 +79,8 @@ class Model:
     def with_trust(self, *, calibration: Any = None, detector: Any = None) -> Model:
         """Return the model with this calibration and outlier detector (None removes them).
 
-        A variance scale goes into the objective. An exported ONNX network is dropped, because temperature and
-        detector are part of it.
+        A variance scale goes into the objective. Exported ONNX networks are dropped, because calibration and
+        detector are part of them.
         """
         objective = self.objective if calibration is None else calibration.calibrated(self.objective)
         spec = self.spec.model_copy(
@@ -85,7 +90,9 @@ class Model:
                 "outlier": plain(detector.to_config()) if detector is not None else {},
             }
         )
-        return replace(self, spec=spec, objective=objective, calibration=calibration, detector=detector, onnx=None)
+        return replace(
+            self, spec=spec, objective=objective, calibration=calibration, detector=detector, onnx=None, onnx_int8=None
+        )
 
     def with_training(self, **entries: Any) -> Model:
         """Return the model with entries added to `spec.training`."""
@@ -95,10 +102,9 @@ class Model:
     # -- running -----------------------------------------------------------------------------------
 
     @property
-    def temperature(self) -> float:
-        """What the raw output is divided by."""
-        temperature = getattr(self.calibration, "temperature", None)
-        return 1.0 if temperature is None else float(temperature)
+    def scaling(self) -> Scaling | None:
+        """How the executed model calibrates its logits; None where it does not."""
+        return getattr(self.calibration, "scaling", None)
 
     @property
     def card(self) -> str:
@@ -134,26 +140,52 @@ class Model:
         """Return what runs the model.
 
         Args:
-            backend: `torch` or `onnx`. Forests and boosted trees have their own and take either.
-            precision: `auto` and `fp32`: float32; `bf16` (torch only).
+            backend: `torch`, `compiled` (torch's compiler), `onnx` or `openvino`. Forests and boosted trees have
+                their own and take any.
+            precision: `auto` and `fp32`: float32; `bf16` (not onnx); `int8` (onnx and openvino, from
+                `model-int8.onnx`).
             threads: Threads of one run; None: all cores.
-            device: `auto` takes a GPU if there is one (torch only).
+            device: `auto` takes a GPU if there is one (torch and compiled only).
 
         Raises:
             ModelError: If the weights do not fit the architecture, or there is no ONNX file.
-            ConfigurationError: If an argument is unknown.
+            ConfigurationError: If an argument is unknown, or the machine cannot do it.
+            MissingDependencyError: If the backend is not installed.
         """
-        if backend not in ("torch", "onnx"):
-            raise ConfigurationError(f"The backend is 'torch' or 'onnx', not {backend!r}.")
+        if backend not in BACKENDS:
+            names = ", ".join(repr(name) for name in BACKENDS[:-1])
+            raise ConfigurationError(f"The backend is {names} or {BACKENDS[-1]!r}, not {backend!r}.")
         if self.spec.kind != "network":
             return self._tree_executor(precision, threads)
         if backend == "torch":
             return self._torch_executor(precision, threads, device)
-        if self.onnx is None:
-            raise ModelError("The model has no model.onnx; train it with --onnx or use the torch backend.")
+        if backend == "compiled":
+            from ecumene.models.compiled_execution import CompiledExecutor
+
+            return CompiledExecutor(self._torch_executor(precision, threads, device))
+        data = self._exported(precision)
+        if backend == "openvino":
+            from ecumene.models.openvino_execution import OpenVinoExecutor
+
+            return OpenVinoExecutor(self.spec, data, precision=precision, threads=threads)
         from ecumene.models.onnx_execution import OnnxExecutor
 
-        return OnnxExecutor(self.spec, self.onnx, precision=precision, threads=threads)
+        return OnnxExecutor(self.spec, data, precision=precision, threads=threads)
+
+    def _exported(self, precision: str) -> bytes:
+        """Return the graph that a precision is executed from."""
+        data = self.onnx_int8 if precision == "int8" else self.onnx
+        if data is None and precision == "int8":
+            raise ModelError(
+                f"The model has no {files.ONNX_INT8}; make it with "
+                "`ecumene export MODEL --to onnx --precision int8 --calibration SCENE`, or use another precision."
+            )
+        if data is None:
+            raise ModelError(
+                f"The model has no {files.ONNX}; make it with `ecumene export MODEL --to onnx`, "
+                "or use the torch backend."
+            )
+        return data
 
     def _torch_executor(
         self, precision: str = "auto", threads: int | None = None, device: str = "auto"
@@ -166,7 +198,7 @@ class Model:
         return TorchExecutor(
             self.spec,
             self.weights,
-            temperature=self.temperature,
+            scaling=self.scaling,
             detector=self.detector,
             precision=precision,
             threads=threads,
@@ -180,7 +212,7 @@ class Model:
             self.spec,
             self.trees,
             objective=self.objective,
-            temperature=self.temperature,
+            scaling=self.scaling,
             detector=self.detector,
             precision=precision,
             threads=threads,
@@ -191,7 +223,7 @@ class Model:
         return self._torch_executor() if self.spec.kind == "network" else self._tree_executor()
 
     def raw_output(self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Return the output before temperature, float32 `[B, n_outputs, H, W]`; arguments as `Executor.run`."""
+        """Return the output before scaling, float32 `[B, n_outputs, H, W]`; arguments as `Executor.run`."""
         return self._raw.raw(image, dates)[0]
 
     def detector_features(
@@ -239,6 +271,8 @@ class Model:
             parts[files.DETECTOR] = pack_arrays(self.detector.to_arrays())
         if self.onnx is not None:
             parts[files.ONNX] = self.onnx
+        if self.onnx_int8 is not None:
+            parts[files.ONNX_INT8] = self.onnx_int8
         item = build_item(spec, parts, n_outputs=self.objective.n_outputs, legend=legend, parameters=parameters)
         return {files.MODEL_JSON: files.json_bytes(item), **parts}
 
@@ -286,13 +320,15 @@ class Model:
             calibration=calibration,
             detector=detector,
             onnx=parts.get(files.ONNX),
+            onnx_int8=parts.get(files.ONNX_INT8),
         )
         if spec.kind != "network":
             model._tree_executor(threads=1)  # proves trees and features
-        if model.onnx is not None:
-            from ecumene.models.onnx_execution import check_onnx
+        for exported in (model.onnx, model.onnx_int8):
+            if exported is not None:
+                from ecumene.models.onnx_execution import check_onnx
 
-            check_onnx(model.onnx)
+                check_onnx(exported)
         return model
 
 

@@ -34,7 +34,7 @@ def write_card(spec: ModelSpec, legend: Legend | None) -> str:
     parts += ["## Accuracy on held-out blocks\n", _accuracy(accuracy)]
     parts += ["## Calibration\n", _tree(spec.calibration) or "Not calibrated.\n"]
     parts += ["## Outliers\n", _outlier(spec)]
-    known = ("accuracy", "notes")
+    known = ("accuracy", "notes", "band_quantiles")
     parts += ["## Training\n", _tree({k: v for k, v in spec.training.items() if k not in known}) or "Not recorded.\n"]
     parts += ["## Limits\n", _limits(spec)]
     return "\n".join(parts)

@@ -1,6 +1,6 @@
 """The network as it is executed: physical units in, raw output and outlier score out.
 
-Normalisation, NaN, temperature and outlier score are part of the graph, so that whatever executes it
+Normalisation, NaN, calibration of the logits and outlier score are part of the graph, so that whatever executes it
 gives the same two arrays. Only operations that ONNX has are used.
 """
 
@@ -14,6 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecumene.models.contract import InputBand
+from ecumene.models.inner_layers import chosen_layers, grow, heard, output_channels, pool, tap
+from ecumene.models.local_average import check_detector
+from ecumene.models.scaled_output import ScaledOutput
+from ecumene.trust.feature_choice import BANDS, FEATURES, LOGITS, FeatureChoice
+from ecumene.trust.scaling import Scaling
+
+_SCORED_PIXELS = 1 << 14
 
 
 def normalise_tensor(image: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,7 +38,23 @@ def normalise_tensor(image: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, 
     finite = image.abs() <= torch.finfo(torch.float32).max
     valid = finite.all(dim=-3)
     scaled = (image - mean) / std
-    return torch.where(valid.unsqueeze(-3), scaled, torch.zeros_like(scaled)), valid
+    return torch.where(valid.unsqueeze(-3), scaled, scaled.new_zeros(())), valid
+
+
+def _box_sum(x: Tensor, radius: int) -> Tensor:
+    """Return the sum over a square of 2 radius + 1 pixels around each pixel, zero beyond the border.
+
+    Along rows and then along columns, by adding shifted views: an average pooling would add every pixel of the square
+    and is slow for the few channels of an image.
+    """
+    for dim in (-1, -2):
+        padding = (radius, radius, 0, 0) if dim == -1 else (0, 0, radius, radius)
+        padded = functional.pad(x, padding)
+        length = x.shape[dim]
+        x = padded.narrow(dim, 0, length)
+        for step in range(1, 2 * radius + 1):
+            x = x + padded.narrow(dim, step, length)
+    return x
 
 
 def local_average_tensor(x: Tensor, valid: Tensor, radius: int) -> Tensor:
@@ -40,22 +63,29 @@ def local_average_tensor(x: Tensor, valid: Tensor, radius: int) -> Tensor:
     if x.ndim == 5:
         x, weight = x.sum(dim=1), weight.sum(dim=1)
     if radius:
-        side = 2 * radius + 1
-        # Zero padding counts in both averages, so that their ratio is the mean of what is there.
-        x = functional.avg_pool2d(x, side, stride=1, padding=radius)
-        weight = functional.avg_pool2d(weight, side, stride=1, padding=radius)
+        x, weight = _box_sum(x, radius), _box_sum(weight, radius)
     return x / weight.clamp(min=1e-6)
 
 
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Return features `[B, F, H, W]`, float32, of their parts."""
+    return torch.cat([part.float() for part in parts], dim=1) if len(parts) > 1 else parts[0].float()
+
+
 class DeployedNetwork(nn.Module):
-    """A network between physical units and (output / temperature, outlier score).
+    """A network between physical units and (calibrated output, outlier score).
 
     Args:
         network: See `networks.contract.Network`.
         inputs: Bands with their means and standard deviations.
-        temperature: Divides the output; 1 for none.
+        scaling: Maps the output (`trust.scaling`); None for none.
         detector: `trust` detector with `score_map`, or None: the score is 0.
         radius: Of the local average that the detector sees.
+        choice: What the detector's features are; None: what the detector says, or the usual choice.
+
+    Raises:
+        ModelError: If the detector reads another number of features.
+        ConfigurationError: If the network has not the inner layer that is chosen.
     """
 
     mean: Tensor
@@ -66,34 +96,64 @@ class DeployedNetwork(nn.Module):
         network: nn.Module,
         inputs: Sequence[InputBand],
         *,
-        temperature: float = 1.0,
+        scaling: Scaling | None = None,
         detector: Any = None,
         radius: int = 0,
+        choice: FeatureChoice | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.temporal = bool(getattr(network, "temporal", False))
-        self.temperature = float(temperature)
+        self.scaled = ScaledOutput(scaling)
         self.detector = detector
         self.radius = radius
         mean = torch.tensor([band.mean for band in inputs], dtype=torch.float32)
         std = torch.tensor([band.std for band in inputs], dtype=torch.float32)
         self.register_buffer("mean", mean[:, None, None])
         self.register_buffer("std", std[:, None, None])
+        self.choice: FeatureChoice = choice or getattr(detector, "choice", None) or FeatureChoice()
+        layers = chosen_layers(network, self.choice, len(inputs))
+        self.factors = {name: layer.factor for name, layer in layers.items()}
+        for name in layers:
+            tap(network, name)
+        sizes = {BANDS: len(inputs), FEATURES: int(getattr(network, "feature_channels", 0))}
+        sizes |= {name: layer.channels for name, layer in layers.items()}
+        if LOGITS in self.choice.parts:
+            sizes[LOGITS] = output_channels(network, len(inputs))
+        check_detector(detector, sum(sizes[part] for part in self.choice.parts))
         if detector is not None:
             # Made here and not in the first run: tensors of an inference mode could not be exported.
             detector.tensors(self.mean)
 
     def raw(self, image: Tensor, dates: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return (raw output before temperature `[B, n, H, W]`, the detector's features `[B, F, H, W]`), float32."""
+        """Return (raw output before scaling `[B, n, H, W]`, the detector's features `[B, F, H, W]`), float32."""
+        output, parts = self._run(image, dates)
+        layer = self.choice.single_layer
+        return output, _joined(parts) if layer is None else grow(parts[0], self.factors[layer])
+
+    def _run(self, image: Tensor, dates: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Return (raw output, parts of the features); a single inner layer stays on that layer's grid."""
         x, valid = normalise_tensor(image, self.mean, self.std)
         if self.temporal:
             output, features = self.network.forward_features(x, dates, valid)  # type: ignore[operator]
         else:
             output, features = self.network.forward_features(x, None, valid)  # type: ignore[operator]
         with torch.autocast(device_type=image.device.type, enabled=False):
-            average = local_average_tensor(x, valid, self.radius)
-            return output.float(), torch.cat([average, features.float()], dim=1)
+            inner = {
+                name: pool(heard(self.network, name).float(), self.choice.radius, self.choice.pooling)
+                for name in self.factors
+            }
+            if self.choice.single_layer is not None:
+                return output.float(), [inner[self.choice.single_layer]]
+            parts = []
+            for part in self.choice.parts:
+                if part == BANDS:
+                    parts.append(local_average_tensor(x, valid, self.radius))
+                elif part in (FEATURES, LOGITS):
+                    parts.append(features if part == FEATURES else output)
+                else:
+                    parts.append(grow(inner[part], self.factors[part]))
+            return output.float(), parts
 
     def forward(self, image: Tensor, dates: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run the model.
@@ -103,8 +163,24 @@ class DeployedNetwork(nn.Module):
             dates: float32 `[B, T]`, days since 1970-01-01, for series networks.
 
         Returns:
-            (output / temperature `[B, n, H, W]`, outlier score `[B, H, W]`).
+            (calibrated output `[B, n, H, W]`, outlier score `[B, H, W]`).
         """
-        output, features = self.raw(image, dates)
-        score = torch.zeros_like(output[:, 0]) if self.detector is None else self.detector.score_map(features)
-        return output / self.temperature, score
+        output, parts = self._run(image, dates)
+        score = torch.zeros_like(output[:, 0]) if self.detector is None else self._score(parts)
+        return self.scaled(output), score
+
+    def _score(self, parts: list[Tensor]) -> Tensor:
+        """Return the outlier score `[B, H, W]`; an inner layer is scored on its own grid, which is cheaper.
+
+        On a processor a few rows at a time: in float32 the features of a whole window would take more memory
+        than the network itself, and leave the cache between one operation and the next.
+        """
+        score: Tensor
+        rows = max(1, _SCORED_PIXELS // (parts[0].shape[0] * parts[0].shape[-1]))
+        if torch.compiler.is_compiling() or parts[0].device.type != "cpu" or rows >= parts[0].shape[-2]:
+            score = self.detector.score_map(_joined(parts))
+        else:
+            strips = zip(*(part.split(rows, dim=-2) for part in parts), strict=True)
+            score = torch.cat([self.detector.score_map(_joined(strip)) for strip in strips], dim=-2)
+        layer = self.choice.single_layer
+        return score if layer is None else grow(score[:, None], self.factors[layer])[:, 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import warnings
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 from ecumene.core.errors import ModelError
 from ecumene.core.optional import require
 from ecumene.models.bundle import Model
+from ecumene.models.deepness import deepness_metadata
 from ecumene.models.onnx_execution import OnnxExecutor
 from ecumene.models.probe import probe_input, require_close
 
@@ -21,7 +21,7 @@ OPSET = 18
 def export_onnx(model: Model, folder: Path | str | None = None) -> Model:
     """Add `model.onnx` to a network bundle.
 
-    The graph is the whole executed model: physical units in, output / temperature and outlier score out;
+    The graph is the whole executed model: physical units in, calibrated output and outlier score out;
     batch, height and width (multiples of the stride) and number of dates may vary. It is compared with
     torch on a probe of another size than it was traced with.
 
@@ -71,6 +71,26 @@ def _trace(model: Model, module: Any) -> bytes:
         times = dim("time", min=2, max=1 << 10)
         shapes = {"image": {0: batch, 1: times, 3: height, 4: width}, "dates": {0: batch, 1: times}}
         inputs += (torch.from_numpy(dates),)
+    proto = trace_module(module, inputs, shapes, ["output", "outlier_score"])
+    _describe(proto, model)
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+def trace_module(module: Any, inputs: tuple[Any, ...], shapes: dict[str, Any], outputs: list[str]) -> Any:
+    """Return a module as an ONNX `ModelProto` without traces of the exporting machine.
+
+    Args:
+        module: In evaluation mode.
+        inputs: Tensors to trace with.
+        shapes: Dimensions that may vary, by name of input, as `torch.onnx.export` takes them.
+        outputs: Names of the outputs.
+
+    Raises:
+        ModelError: If the network has something that ONNX has not.
+    """
+    import torch
+
     level = logging.getLogger("torch.onnx").level
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
@@ -82,29 +102,38 @@ def _trace(model: Model, module: Any) -> bytes:
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=list(shapes),
-                output_names=["output", "outlier_score"],
+                output_names=outputs,
                 dynamic_shapes=shapes,
                 verbose=False,
             )
+    except torch.onnx.errors.OnnxExporterError as error:
+        text = " ".join(str(error).split())[:120]
+        raise ModelError(f"This network cannot be written as ONNX ({text}); map it with the torch backend.") from error
     finally:
         logging.getLogger("torch.onnx").setLevel(level)
     assert program is not None
-    _describe(program.model_proto, model)
-    stream = io.BytesIO()
-    stream.write(program.model_proto.SerializeToString())
-    return stream.getvalue()
+    proto = program.model_proto  # a new one each time that it is asked for
+    clean_graph(proto)
+    return proto
 
 
 def _describe(proto: Any, model: Model) -> None:
-    """Remove traces of the exporting machine and add metadata keys that desktop clients read."""
-    del proto.metadata_props[:]
-    legend = model.objective.legend
+    """State what the graph is, for us and for desktop clients."""
     entries = {
         "ecumene:name": model.spec.name,
         "ecumene:bands": ",".join(band.key for band in model.spec.inputs),
-        "resolution": f"{100 * model.spec.resolution_m:g}",
     }
-    if legend is not None:
-        entries["class_names"] = ",".join(legend.names)
-    for key, value in entries.items():
+    for key, value in {**entries, **deepness_metadata(model)}.items():
         proto.metadata_props.add(key=key, value=value)
+
+
+def clean_graph(proto: Any) -> None:
+    """Delete the exporter's notes on model, graph, values, nodes and functions, which hold names of private paths."""
+    graph = proto.graph
+    parts = [proto, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer]
+    for function in proto.functions:
+        parts += [function, *function.node, *function.value_info]
+    for part in parts:
+        del part.metadata_props[:]
+        if part.HasField("doc_string"):
+            part.ClearField("doc_string")

@@ -28,7 +28,8 @@ BOOSTER = "booster.txt"
 DETECTOR = "detector.safetensors"
 CARD = "card.md"
 ONNX = "model.onnx"
-KNOWN_FILES = frozenset({NETWORK_WEIGHTS, FOREST, BOOSTER, DETECTOR, CARD, ONNX})
+ONNX_INT8 = "model-int8.onnx"
+KNOWN_FILES = frozenset({NETWORK_WEIGHTS, FOREST, BOOSTER, DETECTOR, CARD, ONNX, ONNX_INT8})
 EXECUTABLE_SUFFIXES = frozenset(
     {".pickle", ".pkl", ".p", ".pt", ".pth", ".ckpt", ".joblib", ".bin", ".npy", ".npz", ".dill", ".mar", ".h5"}
 )

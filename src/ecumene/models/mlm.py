@@ -38,6 +38,7 @@ _ASSETS: dict[str, tuple[str, str, list[str], str | None]] = {
     folder.BOOSTER: ("weights", "text/plain", ["mlm:model", "mlm:weights"], "lightgbm-text"),
     folder.DETECTOR: ("outlier-detector", "application/octet-stream", ["data"], None),
     folder.ONNX: ("onnx", "application/octet-stream", ["mlm:weights"], "onnx"),
+    folder.ONNX_INT8: ("onnx-int8", "application/octet-stream", ["mlm:weights"], "onnx"),
     folder.CARD: ("card", "text/markdown", ["metadata"], None),
 }
 

@@ -79,8 +79,23 @@ def _runtime_errors(runtime: Any) -> tuple[type[Exception], ...]:
     return (*own, RuntimeError, ValueError)
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
+    """Return the beginning of a library's message on one line."""
     return " ".join(str(error).split())[:120]
+
+
+def check_signature(inputs: list[str], outputs: list[str], temporal: bool) -> None:
+    """Refuse a graph that is not an executed model of ecumene.
+
+    Raises:
+        ModelError: If the names of its inputs or outputs are others.
+    """
+    wanted = ["image", "dates"] if temporal else ["image"]
+    if inputs != wanted or outputs != ["output", "outlier_score"]:
+        raise ModelError(
+            f"model.onnx has the inputs {inputs} and outputs {outputs}, which is no network of ecumene's; "
+            "export the model again."
+        )
 
 
 class OnnxExecutor:
@@ -88,17 +103,24 @@ class OnnxExecutor:
 
     Args:
         spec: The model.
-        data: Bytes of `model.onnx`.
-        precision: `auto` or `fp32`.
+        data: Bytes of `model.onnx`, or of `model-int8.onnx` for `int8`.
+        precision: `auto` and `fp32`: float32; `int8`: as the graph's quantised layers say, the others in float32.
         threads: Threads of one run; None: all cores.
+
+    Raises:
+        ConfigurationError: If the precision is another one.
+        ModelError: If the graph is not self-contained or cannot be executed.
+        MissingDependencyError: If ONNX Runtime is not installed.
     """
 
     backend = "onnx"
-    precision = "fp32"
 
     def __init__(self, spec: ModelSpec, data: bytes, *, precision: str = "auto", threads: int | None = None) -> None:
-        if precision not in ("auto", "fp32"):
-            raise ConfigurationError(f"The onnx backend computes in fp32; {precision!r} needs the torch backend.")
+        self.precision = "fp32" if precision == "auto" else precision
+        if self.precision not in ("fp32", "int8"):
+            raise ConfigurationError(
+                f"The onnx backend computes in fp32 or int8; {precision!r} needs the backend torch or openvino."
+            )
         check_onnx(data)
         runtime = require("onnxruntime")
         options = runtime.SessionOptions()
@@ -109,17 +131,15 @@ class OnnxExecutor:
         try:
             self._session = runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except self._errors as error:
-            raise ModelError(f"model.onnx cannot be executed ({_short(error)}); export the model again.") from error
+            raise ModelError(f"model.onnx cannot be executed ({short(error)}); export the model again.") from error
         self.temporal = spec.temporal
-        names = [entry.name for entry in self._session.get_inputs()]
-        wanted = ["image", "dates"] if spec.temporal else ["image"]
-        if names != wanted or [entry.name for entry in self._session.get_outputs()] != ["output", "outlier_score"]:
-            raise ModelError(f"model.onnx has the inputs {names}, not {wanted}; export the model again.")
+        inputs = [entry.name for entry in self._session.get_inputs()]
+        check_signature(inputs, [entry.name for entry in self._session.get_outputs()], spec.temporal)
 
     def run(
         self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return (output / temperature, outlier score); see `Executor.run`."""
+        """Return (calibrated output, outlier score); see `Executor.run`."""
         feeds = {"image": np.ascontiguousarray(image, np.float32)}
         if self.temporal:
             if dates is None:
@@ -128,5 +148,5 @@ class OnnxExecutor:
         try:
             output, score = self._session.run(["output", "outlier_score"], feeds)
         except self._errors as error:
-            raise ModelError(f"model.onnx failed on this input ({_short(error)}); export the model again.") from error
+            raise ModelError(f"model.onnx failed on this input ({short(error)}); export the model again.") from error
         return output, score

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +15,19 @@ from torch import Tensor
 from ecumene.core.errors import ConfigurationError, ModelError
 from ecumene.models.contract import ModelSpec
 from ecumene.models.deployed import DeployedNetwork
-from ecumene.models.local_average import averaging_radius, check_detector
+from ecumene.models.fusion import fold_batch_norms
+from ecumene.models.hardware import processor_has_bfloat16
+from ecumene.models.local_average import averaging_radius
+from ecumene.models.memory_layout import to_channels_last
+from ecumene.trust.feature_choice import FeatureChoice
+from ecumene.trust.scaling import Scaling
 
 
 def _refuse_remote(arguments: Mapping[str, Any]) -> None:
     """Refuse text arguments that could name a file or a download (`hf-hub:...`, a path)."""
     for name, value in arguments.items():
+        if isinstance(value, Mapping):
+            _refuse_remote(value)
         if name != "encoder_weights" and isinstance(value, str) and ({":", "/", "\\"} & set(value)):
             raise ModelError(f"The model's architecture asks for {name}={value[:60]!r}, which a bundle may not fetch.")
 
@@ -71,25 +80,25 @@ def has_native_bfloat16(*, cuda: bool) -> bool:
     """Whether the GPU (`cuda`) or the processor multiplies bfloat16 in hardware (AVX-512 BF16, AMX, Arm BF16)."""
     if cuda:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as stream:
-            flags = next((line for line in stream if line.lower().startswith(("flags", "features"))), "")
-    except OSError:
-        return False
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(flags.split()))
+    return processor_has_bfloat16()
 
 
 class TorchExecutor:
     """See `models.contract.Executor`.
 
+    Batch normalisations are folded into the convolutions before them (`models.fusion`), and images and weights lie
+    with their channels last. On a GPU, float32 means float32 (no TensorFloat-32), arrays are copied from and to
+    page-locked memory without blocking, and cuDNN takes only algorithms that give the same bits each time.
+
     Args:
         spec: The model.
         weights: Its arrays.
-        temperature: Of the calibration, or 1.
+        scaling: Of the calibration, or None.
         detector: Outlier detector or None.
         precision: `auto` and `fp32` compute in float32; `bf16` in bfloat16 where that is stable.
         threads: Threads of torch in this process; None leaves them.
         device: `auto` takes a GPU if there is one.
+        choice: What `raw` returns as features; None: what the detector reads.
     """
 
     backend = "torch"
@@ -99,11 +108,12 @@ class TorchExecutor:
         spec: ModelSpec,
         weights: Mapping[str, NDArray],
         *,
-        temperature: float = 1.0,
+        scaling: Scaling | None = None,
         detector: Any = None,
         precision: str = "auto",
         threads: int | None = None,
         device: str = "auto",
+        choice: FeatureChoice | None = None,
     ) -> None:
         if precision not in ("auto", "fp32", "bf16"):
             raise ConfigurationError(f"The precision is 'auto', 'fp32' or 'bf16', not {precision!r}.")
@@ -113,51 +123,87 @@ class TorchExecutor:
         cuda = torch.cuda.is_available() if device == "auto" else device.startswith("cuda")
         self.device = torch.device("cuda" if cuda else "cpu")
         network = build_with_weights(spec, weights)
-        check_detector(detector, len(spec.inputs) + int(network.feature_channels))  # type: ignore[arg-type]
         deployed = DeployedNetwork(
             network,
             spec.inputs,
-            temperature=temperature,
+            scaling=scaling,
             detector=detector,
             radius=averaging_radius(spec.margin),
+            choice=choice,
         )
-        if not spec.temporal:
-            deployed = deployed.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.module = deployed.to(self.device).eval()
+        deployed = fold_batch_norms(deployed.eval(), partial(_run_probe, spec))
+        self.module = to_channels_last(deployed).to(self.device).eval()
 
     def run(
         self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return (output / temperature, outlier score); see `Executor.run`."""
-        return self._call(self.module, image, dates)
+        """Return (calibrated output, outlier score); see `Executor.run`."""
+        return self.call(self.module, image, dates)
 
     def raw(
         self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return (output before temperature `[B, n, H, W]`, detector features `[B, F, H, W]`)."""
-        return self._call(self.module.raw, image, dates)
+        """Return (output before scaling `[B, n, H, W]`, detector features `[B, F, H, W]`)."""
+        return self.call(self.module.raw, image, dates)
 
-    def _call(
+    def call(
         self,
         function: Callable[..., tuple[Tensor, Tensor]],
         image: NDArray[np.float32],
         dates: NDArray[np.float32] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Run one of the module's functions, or its compiled form, on arrays; arguments as `Executor.run`."""
         if self.threads is not None and torch.get_num_threads() != self.threads:
             torch.set_num_threads(self.threads)
-        x = torch.from_numpy(np.ascontiguousarray(image, np.float32)).to(self.device)
+        x = self._to_device(image)
         if not self.temporal:
             x = x.to(memory_format=torch.channels_last)
-        when = None
-        if self.temporal and dates is not None:
-            when = torch.from_numpy(np.ascontiguousarray(dates, np.float32)).to(self.device)
+        when = self._to_device(dates) if self.temporal and dates is not None else None
         bf16 = self.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16):
+        with (
+            torch.inference_mode(),
+            self._exact(),
+            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=bf16),
+        ):
             first, second = function(x, when)
-        return _to_numpy(first), _to_numpy(second)
+        return self._to_host(first, second)
+
+    def _exact(self) -> contextlib.AbstractContextManager[None]:
+        """Leave TensorFloat-32 and cuDNN's trials out of a GPU's work; nothing on a processor."""
+        if self.device.type != "cuda":
+            return contextlib.nullcontext()
+        flags: Any = torch.backends.cudnn.flags
+        exact: contextlib.AbstractContextManager[None] = flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        return exact
+
+    def _to_device(self, array: NDArray[np.float32]) -> Tensor:
+        tensor = torch.from_numpy(np.ascontiguousarray(array, np.float32))
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor
+
+    def _to_host(self, *tensors: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return finite float32 in C order: values at invalid pixels are undefined, but must not be NaN."""
+        plain = [tensor.float().contiguous() for tensor in tensors]
+        if self.device.type == "cuda":
+            held = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in plain]
+            for target, source in zip(held, plain, strict=True):
+                target.copy_(source, non_blocking=True)
+            torch.cuda.current_stream(self.device).synchronize()
+            plain = held
+        first, second = (tensor.numpy() for tensor in plain)
+        return first, second
 
 
-def _to_numpy(tensor: Tensor) -> NDArray[np.float32]:
-    """Return finite float32 in C order: values at invalid pixels are undefined, but must not be NaN."""
-    array: NDArray[np.float32] = tensor.float().contiguous().cpu().numpy()
-    return array
+def _run_probe(spec: ModelSpec, module: DeployedNetwork) -> tuple[Tensor, ...]:
+    """Run a module on a small made-up input; what folding layers is judged by."""
+    from ecumene.models.probe import probe_input
+
+    image, dates = probe_input(spec, batch=1, side=64 if spec.stride > 1 else 8)
+    with torch.no_grad():
+        results: tuple[Tensor, ...] = module(
+            torch.from_numpy(image), None if dates is None else torch.from_numpy(dates)
+        )
+    return results

@@ -15,7 +15,8 @@ from ecumene.models.tree_kernel import TreeWalker
 from ecumene.models.trees import TreeEnsemble
 from ecumene.objectives import PixelRegression, Segmentation
 from ecumene.objectives.contract import Objective
-from ecumene.objectives.regression import LOG_VARIANCE_LIMITS
+from ecumene.objectives.numeric import LOG_VARIANCE_LIMITS
+from ecumene.trust.scaling import IDENTITY, Scaling
 
 PROBABILITY_FLOOR = 1e-7
 """Classes that no tree votes for keep this probability, so that its logarithm is finite."""
@@ -44,7 +45,7 @@ class TreeExecutor:
         spec: The model.
         trees: Validated trees.
         objective: `Segmentation`, or `PixelRegression` of one target.
-        temperature: Of the calibration, or 1.
+        scaling: Of the calibration, or None.
         detector: Outlier detector or None.
         threads: Threads of one run; None: all cores.
     """
@@ -58,7 +59,7 @@ class TreeExecutor:
         trees: TreeEnsemble,
         *,
         objective: Objective,
-        temperature: float = 1.0,
+        scaling: Scaling | None = None,
         detector: Any = None,
         precision: str = "auto",
         threads: int | None = None,
@@ -76,7 +77,7 @@ class TreeExecutor:
         one_target = self._regression is None or len(self._regression.targets) == 1
         if not isinstance(objective, Segmentation | PixelRegression) or not one_target:
             raise ModelError("Trees map classes or one number a pixel; the model's objective asks for something else.")
-        self.temperature = temperature
+        self.scaling = IDENTITY if scaling is None else scaling
         check_detector(detector, len(spec.inputs))
         self.detector = detector
         self._centre = float(trees.bias[0])
@@ -88,18 +89,18 @@ class TreeExecutor:
     def run(
         self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return (output / temperature, outlier score); see `Executor.run`."""
+        """Return (calibrated output, outlier score); see `Executor.run`."""
         output, valid = self._output(image)
         score = np.zeros(valid.shape, np.float32)
         if self.detector is not None and valid.any():
             features = np.moveaxis(self._features(image), 1, -1)
             score[valid] = self.detector.score(np.ascontiguousarray(features[valid]))
-        return output / np.float32(self.temperature), score
+        return np.asarray(self.scaling.apply(output), np.float32), score
 
     def raw(
         self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return (output before temperature `[B, n, H, W]`, detector features `[B, F, H, W]`)."""
+        """Return (output before scaling `[B, n, H, W]`, detector features `[B, F, H, W]`)."""
         return self._output(image)[0], self._features(image)
 
     def _features(self, image: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = [
+    "WRAPPERS",
     "NetworkInfo",
     "build_network",
     "list_networks",
@@ -73,8 +75,33 @@ _NETWORKS = {
             "scene",
             "timm backbone with global pooling, one answer a scene",
         ),
+        NetworkInfo(
+            "mimo-unet", "ecumene.networks.mimo_unet", "MIMOUNet", False, "pixel", "sub-networks that share one U-Net"
+        ),
+        NetworkInfo(
+            "ensemble", "ecumene.networks.ensemble", "Ensemble", False, "pixel", "networks trained apart, side by side"
+        ),
+        NetworkInfo(
+            "mc-dropout",
+            "ecumene.networks.mc_dropout",
+            "MCDropout",
+            False,
+            "pixel",
+            "one network under several fixed dropout masks",
+        ),
+        NetworkInfo(
+            "augmentation",
+            "ecumene.networks.symmetries",
+            "Augmentation",
+            False,
+            "pixel",
+            "one network that sees an image in several orientations",
+        ),
     )
 }
+
+WRAPPERS = ("ensemble", "mc-dropout", "augmentation")
+"""Networks around another one, which their arguments name; series networks where that one is."""
 
 
 def list_networks() -> tuple[NetworkInfo, ...]:
@@ -134,6 +161,9 @@ def build_network(name: str, /, *, pretrained: bool = True, **arguments: Any) ->
     built = network_class(name)
     if not pretrained:
         arguments.pop("encoder_weights", None)
+        inner = arguments.get("arguments")
+        if isinstance(inner, dict):
+            arguments["arguments"] = {key: value for key, value in inner.items() if key != "encoder_weights"}
     try:
         inspect.signature(built).bind(**arguments)
     except TypeError as error:
@@ -141,6 +171,8 @@ def build_network(name: str, /, *, pretrained: bool = True, **arguments: Any) ->
         raise ConfigurationError(
             f"The network {name!r} takes other arguments ({error}); it takes: {accepted}."
         ) from error
+    if name in WRAPPERS and not (isinstance(arguments["network"], str) and isinstance(arguments["arguments"], Mapping)):
+        raise ConfigurationError(f"The network {name!r} needs the name and the arguments of the network inside.")
     for key in ("in_channels", "n_outputs"):
         value = arguments.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:

@@ -69,6 +69,7 @@ class UNetSmall(nn.Module):
         )
         self.pool = nn.MaxPool2d(2)
         self.grow = nn.Upsample(scale_factor=2, mode="nearest")
+        self.bottom_dropout = nn.Dropout2d(dropout)
         self.dropout = nn.Dropout2d(dropout)
         self.head = nn.Conv2d(width, n_outputs, 1)
         self.decoder_projection = FixedProjection(width, 32, seed=1)
@@ -82,7 +83,7 @@ class UNetSmall(nn.Module):
         for level, block in enumerate(self.down):
             current = block(current if level == 0 else self.pool(current))
             maps.append(current)
-        current = self.dropout(current)
+        current = self.bottom_dropout(current)
         for block, skip in zip(self.up, reversed(maps[:-1]), strict=True):
             current = block(torch.cat((self.grow(current), skip), dim=1))
         return current, maps[0]

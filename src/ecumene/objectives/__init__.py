@@ -10,13 +10,19 @@ from pydantic import ValidationError
 from ecumene.core.errors import ConfigurationError
 from ecumene.objectives.classification import SceneClassification, Segmentation
 from ecumene.objectives.contract import Objective
+from ecumene.objectives.members import Members
 from ecumene.objectives.multilabel import MultiLabel
+from ecumene.objectives.multivariate import MultivariateRegression
+from ecumene.objectives.numeric import NumericObjective
 from ecumene.objectives.prediction import LayerSpec, Prediction
 from ecumene.objectives.regression import PixelRegression
 
 __all__ = [
     "LayerSpec",
+    "Members",
     "MultiLabel",
+    "MultivariateRegression",
+    "NumericObjective",
     "Objective",
     "PixelRegression",
     "Prediction",
@@ -27,7 +33,8 @@ __all__ = [
 ]
 
 _OBJECTIVES: dict[str, type[Objective]] = {
-    built.name: built for built in (Segmentation, PixelRegression, SceneClassification, MultiLabel)
+    built.name: built
+    for built in (Segmentation, PixelRegression, MultivariateRegression, SceneClassification, MultiLabel, Members)
 }
 
 

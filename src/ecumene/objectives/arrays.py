@@ -66,6 +66,11 @@ def clip(x: Any, low: float | None, high: float | None) -> Any:
     return x.clamp(min=low, max=high) if is_tensor(x) else np.clip(x, low, high)
 
 
+def smaller(x: Any, y: Any) -> Any:
+    """Return the smaller of two arrays, element by element."""
+    return namespace(x).minimum(x, y)
+
+
 def total(x: Any, axis: int = 1, keep: bool = False) -> Any:
     """Return the sum along an axis."""
     return x.sum(dim=axis, keepdim=keep) if is_tensor(x) else x.sum(axis=axis, keepdims=keep)
@@ -81,6 +86,11 @@ def concatenate(parts: Sequence[Any], axis: int = 1) -> Any:
     if is_tensor(parts[0]):
         return namespace(parts[0]).cat(list(parts), dim=axis)
     return np.concatenate(list(parts), axis=axis)
+
+
+def split(x: Any, axis: int = 1) -> list[Any]:
+    """Return the slices of an array along an axis."""
+    return [x.take(k, axis) if not is_tensor(x) else x.select(axis, k) for k in range(x.shape[axis])]
 
 
 def argmax(x: Any, axis: int = 1) -> Any:

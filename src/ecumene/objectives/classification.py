@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
 from ecumene.objectives import arrays
-from ecumene.objectives.contract import Objective
+from ecumene.objectives.contract import Direction, Objective, UnitOfWork
 from ecumene.objectives.prediction import LayerSpec, Prediction
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ SCALE = 1.0 / 250.0
 """Step of stored probabilities and entropies: 0..250 for 0..1, 255 for nodata."""
 
 
-class _Classification(Objective):
+class Classification(Objective):
     """Categorical distribution over the classes of a legend.
 
     Moments are the class probabilities. The uncertainty is the entropy of the predictive distribution divided by
@@ -113,7 +113,7 @@ class _Classification(Objective):
             metrics.update(logits.float().argmax(dim=1), truth)
 
     @property
-    def monitor(self) -> tuple[str, Literal["min", "max"]]:
+    def monitor(self) -> tuple[str, Direction]:
         """Macro F1: rare classes count as much as frequent ones."""
         return "macro_f1", "max"
 
@@ -189,18 +189,18 @@ class _Classification(Objective):
         return cls(**arguments)
 
 
-class Segmentation(_Classification):
+class Segmentation(Classification):
     """One class for every pixel: output `[B, K, H, W]`, target int `[B, H, W]`."""
 
     name: ClassVar[str] = "segmentation"
-    unit_of_work: ClassVar[Literal["pixel", "scene"]] = "pixel"
+    unit_of_work: UnitOfWork = "pixel"
 
 
-class SceneClassification(_Classification):
+class SceneClassification(Classification):
     """One class for a whole scene: output `[B, K]`, target int `[B]`, `valid` of any pixels or of the scene."""
 
     name: ClassVar[str] = "scene-classification"
-    unit_of_work: ClassVar[Literal["pixel", "scene"]] = "scene"
+    unit_of_work: UnitOfWork = "scene"
 
     def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Return the loss over labelled scenes with any valid pixel; see `losses.class_loss`."""

@@ -12,6 +12,9 @@ from ecumene.objectives.prediction import LayerSpec, Prediction
 if TYPE_CHECKING:
     from torch import Tensor
 
+UnitOfWork = Literal["pixel", "scene"]
+Direction = Literal["min", "max"]
+
 
 class Objective(ABC):
     """One kind of output.
@@ -24,7 +27,7 @@ class Objective(ABC):
     """
 
     name: ClassVar[str]
-    unit_of_work: ClassVar[Literal["pixel", "scene"]]
+    unit_of_work: UnitOfWork
 
     @property
     @abstractmethod
@@ -35,6 +38,14 @@ class Objective(ABC):
     @abstractmethod
     def n_moments(self) -> int:
         """Channels of `moments`."""
+
+    @property
+    def members(self) -> int:
+        """Members of the predictive distribution.
+
+        Raw output holds the base objective's channels once for each member, `[B, members * K, ...]`, member-major.
+        """
+        return 1
 
     @property
     def legend(self) -> Legend | None:
@@ -55,7 +66,7 @@ class Objective(ABC):
 
     @property
     @abstractmethod
-    def monitor(self) -> tuple[str, Literal["min", "max"]]:
+    def monitor(self) -> tuple[str, Direction]:
         """Metric (key in `metrics`) for early stopping and the direction that is better."""
 
     @abstractmethod
@@ -69,6 +80,13 @@ class Objective(ABC):
     def predict(self, output: Any) -> Prediction:
         """Return the prediction of raw output."""
         return self.from_moments(self.moments(output))
+
+    def rescaled(self, variance_scale: float) -> Objective:
+        """Return the objective whose predicted variances carry this factor; itself where it predicts no variance.
+
+        The factor is set and not multiplied, so that setting it again changes nothing.
+        """
+        return self
 
     @abstractmethod
     def layer_specs(self) -> tuple[LayerSpec, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
 from ecumene.objectives import arrays
 from ecumene.objectives.classification import SCALE
-from ecumene.objectives.contract import Objective
+from ecumene.objectives.contract import Direction, Objective, UnitOfWork
 from ecumene.objectives.prediction import LayerSpec, Prediction
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class MultiLabel(Objective):
     """
 
     name: ClassVar[str] = "multi-label"
-    unit_of_work: ClassVar[Literal["pixel", "scene"]] = "scene"
+    unit_of_work: UnitOfWork = "scene"
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class MultiLabel(Objective):
             metrics.update(present.long(), target.long().masked_fill(~usable, -1))
 
     @property
-    def monitor(self) -> tuple[str, Literal["min", "max"]]:
+    def monitor(self) -> tuple[str, Direction]:
         """Macro F1."""
         return "macro_f1", "max"
 

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.objectives import arrays
-from ecumene.objectives.contract import Objective
-from ecumene.objectives.prediction import LayerSpec, Prediction
+from ecumene.objectives.numeric import NumericObjective, bounded, unbounded
+from ecumene.objectives.prediction import Prediction
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LOG_VARIANCE_LIMITS = (-10.0, 10.0)
-"""Of the standardised target: standard deviations of 0.7 % to 148 times the training data's."""
+Likelihood = Literal["gaussian", "laplace"]
+Variances = Literal["diagonal", "isotropic"]
 
 
-class PixelRegression(Objective):
-    """Heteroscedastic Gaussian: the network gives mean and log-variance of the standardised target.
+class PixelRegression(NumericObjective):
+    """Heteroscedastic Gaussian or Laplace: the network gives mean and log-variance of the standardised target.
 
-    Output `[B, 2D, H, W]`: D means, then D raw log-variances, for D targets. A raw log-variance is limited smoothly
-    to [-10, 10] by two softplus functions, so that its gradient never dies and exp never overflows. Moments are,
-    for each target in standardised units, the mean, its square and the variance: averaging them over overlapping
-    windows or over an ensemble gives, by the law of total variance, aleatoric = mean of variances and
-    epistemic = variance of means. Keeping the square of the mean apart from the variance (instead of one second
-    moment, their sum) loses no digits where the mean is much larger than the error.
+    Output `[B, 2D, H, W]`: D means, then D raw log-variances, for D targets; with `covariance="isotropic"` one
+    log-variance for all targets, `[B, D + 1, H, W]`. A raw log-variance is limited smoothly to [-10, 10]. A Laplace
+    distribution of variance v has the scale b = sqrt(v / 2). Moments are, for each target in standardised units, the
+    mean, its square and the variance: averaging them over overlapping windows or over an ensemble gives, by the law
+    of total variance, aleatoric = mean of variances and epistemic = variance of means. Keeping the square of the mean
+    apart from the variance (instead of one second moment, their sum) loses no digits where the mean is much larger
+    than the error.
 
     The target is float `[B, H, W]` for one target or `[B, D, H, W]`, NaN unlabelled.
 
@@ -35,17 +36,18 @@ class PixelRegression(Objective):
         unit: Their unit.
         target_mean: Mean of each target in the training data, in `unit`.
         target_std: Standard deviation of each, positive.
-        beta: Of the beta-negative-log-likelihood, in [0, 1]; 0 is the plain likelihood, 0.5 the paper's advice
-            where fits of the mean stall.
+        beta: Of the beta-negative-log-likelihood (Gaussian only), in [0, 1]; 0 is the plain likelihood, 0.5 the
+            paper's advice where fits of the mean stall.
         variance_scale: Factor on the predicted variances that held-out blocks ask for
             (`trust.calibration.fit_variance_scale`).
+        likelihood: `gaussian` or `laplace`.
+        covariance: `diagonal`: a variance of its own for each target; `isotropic`: one for all of them.
 
     Raises:
         ConfigurationError: If an argument is out of range.
     """
 
     name: ClassVar[str] = "pixel-regression"
-    unit_of_work: ClassVar[Literal["pixel", "scene"]] = "pixel"
 
     def __init__(
         self,
@@ -55,28 +57,25 @@ class PixelRegression(Objective):
         target_std: Sequence[float] | float = 1.0,
         beta: float = 0.0,
         variance_scale: float = 1.0,
+        likelihood: Likelihood = "gaussian",
+        covariance: Variances = "diagonal",
     ) -> None:
-        names = tuple(targets)
-        if not names or isinstance(targets, str) or len(set(names)) != len(names):
-            raise ConfigurationError(f"A regression needs a list of different target names, but got {targets!r}.")
-        means = (float(target_mean),) * len(names) if isinstance(target_mean, int | float) else tuple(target_mean)
-        stds = (float(target_std),) * len(names) if isinstance(target_std, int | float) else tuple(target_std)
-        if len(means) != len(names) or len(stds) != len(names):
-            raise ConfigurationError(f"target_mean and target_std must have {len(names)} numbers, one a target.")
-        if not all(math.isfinite(m) for m in means) or not all(0.0 < s < math.inf for s in stds):
-            raise ConfigurationError("target_mean must be finite and target_std positive; is the target constant?")
-        if not 0.0 <= beta <= 1.0 or not 0.0 < variance_scale < math.inf:
+        super().__init__(targets, unit, target_mean, target_std, variance_scale)
+        if likelihood not in ("gaussian", "laplace") or covariance not in ("diagonal", "isotropic"):
             raise ConfigurationError(
-                f"beta must be in [0, 1] and variance_scale positive, but are {beta} and {variance_scale}."
+                "The likelihood of a regression is 'gaussian' or 'laplace' and its covariance 'diagonal' or "
+                f"'isotropic', not {likelihood!r} and {covariance!r}."
             )
-        self.targets, self.unit = names, unit
-        self.target_mean, self.target_std = means, stds
-        self.beta, self.variance_scale = float(beta), float(variance_scale)
+        if not 0.0 <= beta <= 1.0 or (beta > 0.0 and likelihood == "laplace"):
+            raise ConfigurationError(f"beta must be in [0, 1], and 0 for a Laplace likelihood, but is {beta}.")
+        self.beta = float(beta)
+        self.likelihood: Likelihood = likelihood
+        self.covariance: Variances = covariance
 
     @property
     def n_outputs(self) -> int:
-        """Mean and log-variance of each target."""
-        return 2 * len(self.targets)
+        """Mean of each target, and log-variance of each or of all."""
+        return len(self.targets) + (1 if self.covariance == "isotropic" else len(self.targets))
 
     @property
     def n_moments(self) -> int:
@@ -91,58 +90,56 @@ class PixelRegression(Objective):
         from ecumene.objectives.losses import spatial_valid
 
         number = len(self.targets)
-        spread = target.unsqueeze(1) if target.ndim == 3 else target
-        usable = spatial_valid(valid, 3).unsqueeze(1).expand_as(spread) & spread.isfinite()
-        mean, raw = output[:, :number][usable].float(), output[:, number:][usable].float()
-        shape = spread.float()
-        center = arrays.per_channel(self.target_mean, shape).expand_as(spread)[usable]
-        scale = arrays.per_channel(self.target_std, shape).expand_as(spread)[usable]
-        return mean, _bounded(raw), (shape[usable] - center) / scale, scale
+        truth = self.standardised(target)
+        usable = spatial_valid(valid, 3).unsqueeze(1).expand_as(truth) & truth.isfinite()
+        mean = output[:, :number][usable].float()
+        raw = output[:, number:].expand_as(truth)[usable].float()
+        scale = arrays.per_channel(self.target_std, truth).expand_as(truth)[usable]
+        return mean, bounded(raw), truth[usable], scale
+
+    def _likelihood(self, mean: Tensor, log_variance: Tensor, truth: Tensor, beta: float) -> Tensor:
+        from ecumene.objectives.losses import gaussian_loss, laplace_loss
+
+        if self.likelihood == "laplace":
+            return laplace_loss(mean, log_variance, truth)
+        return gaussian_loss(mean, log_variance, truth, beta)
 
     def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-        """Return the (beta-)negative log-likelihood over valid pixels with a target; see `losses.gaussian_loss`."""
-        from ecumene.objectives.losses import gaussian_loss, nothing
+        """Return the (beta-)negative log-likelihood over valid pixels with a target, without its constant.
+
+        See `losses.gaussian_loss` and `losses.laplace_loss`.
+        """
+        from ecumene.objectives.losses import nothing
 
         mean, log_variance, truth, _ = self._select(output, target, valid)
-        return gaussian_loss(mean, log_variance, truth, self.beta) if truth.numel() else nothing(output)
-
-    def metrics(self) -> Any:
-        """Return `rmse` and `mae` (in the targets' unit) and `nll` (of the standardised target, in nat)."""
-        from ecumene.core.optional import require
-
-        library = require("torchmetrics")
-        return library.MetricCollection(
-            {
-                "rmse": library.MeanSquaredError(squared=False),
-                "mae": library.MeanAbsoluteError(),
-                "nll": library.MeanMetric(),
-            },
-            compute_groups=False,
-        )
+        return self._likelihood(mean, log_variance, truth, self.beta) if truth.numel() else nothing(output)
 
     def update_metrics(self, metrics: Any, output: Tensor, target: Tensor, valid: Tensor) -> None:
         """Feed the valid pixels with a target of one batch."""
-        from ecumene.objectives.losses import gaussian_loss
-
         mean, log_variance, truth, scale = self._select(output, target, valid)
         if truth.numel() == 0:
             return
         # The targets' means cancel in differences.
         metrics["rmse"].update(mean * scale, truth * scale)
         metrics["mae"].update(mean * scale, truth * scale)
-        likelihood = gaussian_loss(mean, log_variance, truth, beta=0.0)
-        metrics["nll"].update(likelihood + 0.5 * math.log(2.0 * math.pi), weight=float(truth.numel()))
-
-    @property
-    def monitor(self) -> tuple[str, Literal["min", "max"]]:
-        """Negative log-likelihood: it judges mean and error bar together."""
-        return "nll", "min"
+        constant = 0.5 * math.log(2.0 * math.pi) if self.likelihood == "gaussian" else math.log(2.0)
+        likelihood = self._likelihood(mean, log_variance, truth, beta=0.0)
+        metrics["nll"].update(likelihood + constant, weight=float(truth.numel()))
 
     def moments(self, output: Any) -> Any:
-        """Turn raw output `[B, 2D, ...]` into standardised (means, squared means, variances) `[B, 3D, ...]`."""
+        """Turn raw output into standardised (means, squared means, variances) `[B, 3D, ...]`."""
         values, number = arrays.as_float(output), len(self.targets)
-        mean, log_variance = values[:, :number], _bounded(values[:, number:])
-        return arrays.concatenate((mean, mean * mean, arrays.namespace(mean).exp(log_variance)))
+        mean, log_variance = values[:, :number], bounded(values[:, number:])
+        variance = arrays.namespace(mean).exp(log_variance)
+        if self.covariance == "isotropic":
+            variance = arrays.concatenate((variance,) * number)
+        return arrays.concatenate((mean, mean * mean, variance))
+
+    def _parts(self, moments: Any) -> tuple[Any, Any, Any]:
+        """Return (means, variances of the means, means of the variances), standardised, each `[B, D, ...]`."""
+        number = len(self.targets)
+        mean, square, variance = moments[:, :number], moments[:, number : 2 * number], moments[:, 2 * number :]
+        return mean, arrays.clip(square - mean * mean, 0.0, None), variance
 
     def from_moments(self, moments: Any) -> Prediction:
         """Turn (blended) moments into value, standard deviations and layers in the targets' unit.
@@ -150,11 +147,10 @@ class PixelRegression(Objective):
         `total`, `aleatoric` and `epistemic` are standard deviations, total^2 = aleatoric^2 + epistemic^2, after the
         variance scale.
         """
-        number, library = len(self.targets), arrays.namespace(moments)
-        mean, square, variance = moments[:, :number], moments[:, number : 2 * number], moments[:, 2 * number :]
+        library = arrays.namespace(moments)
+        mean, spread, variance = self._parts(moments)
         center = arrays.per_channel(self.target_mean, mean)
         scale = arrays.per_channel(self.target_std, mean)
-        spread = arrays.clip(square - mean * mean, 0.0, None)
         value = mean * scale + center
         factor = scale * math.sqrt(self.variance_scale)
         deviation = factor * library.sqrt(variance + spread)
@@ -166,34 +162,22 @@ class PixelRegression(Objective):
             layers={"value": value, "uncertainty": deviation},
         )
 
-    def layer_specs(self) -> tuple[LayerSpec, ...]:
-        """Describe `value` and `uncertainty` (one standard deviation), float32 with NaN for nodata."""
-        shared: dict[str, Any] = {"dtype": "float32", "nodata": math.nan, "unit": self.unit, "band_names": self.targets}
-        return (
-            LayerSpec(name="value", role="value", description="predicted mean", **shared),
-            LayerSpec(name="uncertainty", role="uncertainty", description="one standard deviation", **shared),
-        )
+    def widen(self, moments: Any, members: int) -> Any:
+        """See `NumericObjective.widen`."""
+        if members < 2:
+            return moments
+        mean, spread, variance = self._parts(moments)
+        return arrays.concatenate((mean, mean * mean + spread * (members / (members - 1)), variance))
+
+    def collapse(self, moments: Any) -> Any:
+        """See `NumericObjective.collapse`."""
+        mean, spread, variance = self._parts(moments)
+        total = spread + variance
+        if self.covariance == "isotropic":
+            total = arrays.total(total, keep=True) / len(self.targets)
+        return arrays.concatenate((mean, unbounded(arrays.namespace(total).log(total))))
 
     def to_config(self) -> dict[str, Any]:
         """Return JSON-able arguments with the key `name`."""
-        return {
-            "name": self.name,
-            "targets": list(self.targets),
-            "unit": self.unit,
-            "target_mean": list(self.target_mean),
-            "target_std": list(self.target_std),
-            "beta": self.beta,
-            "variance_scale": self.variance_scale,
-        }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_config`."""
-        return cls(**{key: value for key, value in config.items() if key != "name"})
-
-
-def _bounded(raw: Any) -> Any:
-    """Limit raw log-variances smoothly to `LOG_VARIANCE_LIMITS`."""
-    low, high = LOG_VARIANCE_LIMITS
-    upper = high - arrays.softplus(high - raw)
-    return low + arrays.softplus(upper - low)
+        own = {"beta": self.beta, "likelihood": self.likelihood, "covariance": self.covariance}
+        return super().to_config() | own

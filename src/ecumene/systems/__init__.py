@@ -14,6 +14,7 @@ _MODULES = (
     "unet_small",
     "unet_resnet18",
     "ltae_series",
+    "mimo_unet",
     "mlp_pixel",
     "random_forest",
     "gradient_boosting",

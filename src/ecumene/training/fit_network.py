@@ -22,9 +22,10 @@ from ecumene.core.files import ensure_writable_folder
 from ecumene.core.optional import require
 from ecumene.core.progress import Progress, silent
 from ecumene.models.contract import InputBand
+from ecumene.models.memory_layout import to_channels_last
 from ecumene.models.torch_execution import has_native_bfloat16
 from ecumene.networks import build_network
-from ecumene.objectives import build_objective
+from ecumene.objectives import Members, build_objective
 from ecumene.objectives.contract import Objective
 from ecumene.samples.augmentation import Augmentation
 from ecumene.training.balance import class_weights
@@ -138,7 +139,7 @@ def _run(
         shuffle=True,
     )
     learner = Learner(
-        network.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+        to_channels_last(network),
         objective,
         inputs,
         options,
@@ -167,6 +168,8 @@ def _run(
 
 def balanced_objective(objective: Objective, train: PatchSet, options: TrainingOptions) -> Objective:
     """Return the objective with class weights from the training labels, where it takes them and has none."""
+    if isinstance(objective, Members):
+        return Members(balanced_objective(objective.base, train, options), objective.members)
     config = objective.to_config()
     if options.class_balance == "none" or objective.legend is None or config.get("class_weights", 0) is not None:
         return objective

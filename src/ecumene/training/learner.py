@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ecumene.core.optional import require
 from ecumene.models.contract import InputBand
 from ecumene.models.deployed import normalise_tensor
+from ecumene.objectives import Members
 from ecumene.objectives.contract import Objective
 from ecumene.training.options import TrainingOptions
 
@@ -65,11 +66,14 @@ class Learner(lightning.LightningModule):  # type: ignore[misc,name-defined]
         """Number of the epoch, counted from the very first run."""
         return self.first_epoch + int(self.current_epoch)
 
+    def _input(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return (standardised image, valid)."""
+        x, valid = normalise_tensor(batch["image"], self.mean, self.std)
+        return (x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x), valid
+
     def _run(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return (output in float32, target, valid)."""
-        x, valid = normalise_tensor(batch["image"], self.mean, self.std)
-        if x.ndim == 4:
-            x = x.contiguous(memory_format=torch.channels_last)
+        x, valid = self._input(batch)
         output = self.network(x, batch.get("dates"), valid)
         with torch.autocast(x.device.type, enabled=False):
             return output.float(), batch["target"], valid.any(dim=1) if valid.ndim == 4 else valid
@@ -105,7 +109,14 @@ class Learner(lightning.LightningModule):  # type: ignore[misc,name-defined]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        loss = self.objective.loss(*self._run(batch))
+        own = getattr(self.network, "training_loss", None)
+        if own is None:
+            loss = self.objective.loss(*self._run(batch))
+        else:
+            # Networks whose members see different samples at once say themselves how they are trained.
+            x, valid = self._input(batch)
+            base = self.objective.base if isinstance(self.objective, Members) else self.objective
+            loss = own(base.loss, x, batch["target"], valid)
         self._losses["train"].append(loss.detach())
         return loss
 

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import LabelError, ModelError
-from ecumene.objectives import PixelRegression
 from ecumene.objectives.arrays import to_numpy
 from ecumene.objectives.contract import Objective
 from ecumene.objectives.prediction import LayerSpec, Prediction
+from ecumene.trust.block_residuals import BlockResiduals
 from ecumene.trust.conformal import ConformalSets
 from ecumene.trust.intervals import ConformalIntervals
+from ecumene.trust.scaling import Scaling, Temperature, scaling_from_config, temperature_of
 
 
 @dataclass(frozen=True)
@@ -24,28 +25,33 @@ class Calibration:
     """Calibration of one model.
 
     Attributes:
-        temperature: The executed model divides its logits by it; None where the output is not a set of logits.
-        sets: Conformal sets of classes, fitted on probabilities after the temperature.
+        scaling: How the executed model calibrates its logits; None where the output is not a set of logits.
+        sets: Conformal sets of classes, fitted on probabilities after the scaling.
         intervals: Conformal intervals of numbers, fitted on standard deviations after `variance_scale`.
         variance_scale: Factor on predicted variances, which `calibrated` puts into the objective.
         with_set_size: Also write the number of classes in each set.
+        residuals: What error bars of class areas rest on.
     """
 
-    temperature: float | None = None
+    scaling: Scaling | None = None
     sets: ConformalSets | None = None
     intervals: ConformalIntervals | None = None
     variance_scale: float = 1.0
     with_set_size: bool = False
+    residuals: BlockResiduals | None = None
+
+    @property
+    def temperature(self) -> float | None:
+        """The temperature of a scaling that has only that (1 for the identity); None for others and for none."""
+        return None if self.scaling is None else temperature_of(self.scaling)
 
     def calibrated(self, objective: Objective) -> Objective:
         """Return the objective whose predictions carry this calibration's variance scale.
 
         Applying it again changes nothing: the scale is set, not multiplied. Other objectives come back as they are,
-        because the temperature is applied by the executed model.
+        because the scaling is applied by the executed model.
         """
-        if isinstance(objective, PixelRegression):
-            return PixelRegression.from_config({**objective.to_config(), "variance_scale": self.variance_scale})
-        return objective
+        return objective.rescaled(self.variance_scale)
 
     def extra_layer_specs(self, objective: Objective) -> tuple[LayerSpec, ...]:
         """Describe the layers that `extra_layers` gives for predictions of `objective`."""
@@ -53,7 +59,7 @@ class Calibration:
         if self.sets is not None:
             names = objective.legend.names if objective.legend is not None else ()
             listed = ", ".join(f"bit {bit}: {name}" for bit, name in enumerate(names))
-            promise = f"holds the true class with probability {self.sets.coverage:g} where calibration holds"
+            promise = _promise(self.sets)
             specs.append(
                 LayerSpec(
                     name="prediction_set",
@@ -114,11 +120,12 @@ class Calibration:
     def to_config(self) -> dict[str, Any]:
         """Return a JSON-able description."""
         return {
-            "temperature": self.temperature,
+            "scaling": None if self.scaling is None else self.scaling.to_config(),
             "sets": None if self.sets is None else self.sets.to_config(),
             "intervals": None if self.intervals is None else self.intervals.to_config(),
             "variance_scale": self.variance_scale,
             "with_set_size": self.with_set_size,
+            "residuals": None if self.residuals is None else self.residuals.to_config(),
         }
 
     @classmethod
@@ -129,19 +136,37 @@ class Calibration:
             ModelError: If the description is damaged.
         """
         try:
-            temperature = None if config.get("temperature") is None else float(config["temperature"])
             scale = float(config.get("variance_scale", 1.0))
         except (TypeError, ValueError) as error:
             raise ModelError("The model's calibration is damaged; get the model again from its source.") from error
-        if not 0.0 < scale < math.inf or (temperature is not None and not 0.0 < temperature < math.inf):
+        if not 0.0 < scale < math.inf:
             raise ModelError("The model's calibration is damaged; get the model again from its source.")
         return cls(
-            temperature=temperature,
+            scaling=_read_scaling(config),
             sets=None if config.get("sets") is None else ConformalSets.from_config(config["sets"]),
             intervals=None if config.get("intervals") is None else ConformalIntervals.from_config(config["intervals"]),
             variance_scale=scale,
             with_set_size=bool(config.get("with_set_size", False)),
+            residuals=None if config.get("residuals") is None else BlockResiduals.from_config(config["residuals"]),
         )
+
+
+def _promise(sets: ConformalSets) -> str:
+    """Say what a class set promises, and what it only aims at."""
+    if sets.promised is None or sets.promised >= sets.coverage - 1e-9:
+        return f"holds the true class with probability {sets.coverage:g} where calibration holds"
+    return (
+        f"aims to hold the true class with probability {sets.coverage:g}; {sets.n_groups} calibration blocks promise "
+        f"{sets.promised:.2g}"
+    )
+
+
+def _read_scaling(config: Mapping[str, Any]) -> Scaling | None:
+    """Return the scaling of a description; models of the first version state a bare temperature."""
+    if config.get("scaling") is not None:
+        return scaling_from_config(config["scaling"])
+    stated = config.get("temperature")
+    return None if stated is None else scaling_from_config({"name": Temperature.name, "temperature": stated})
 
 
 def fit_variance_scale(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, LabelError, ModelError
-from ecumene.trust.quantile import best_coverage, check_coverage, conformal_quantile
+from ecumene.trust.quantile import Aim, Threshold, best_coverage, check_coverage, fit_threshold, too_few
 from ecumene.trust.temperature import check_targets
 
-Method = Literal["lac", "aps"]
+Method = Literal["lac", "aps", "aps-randomised"]
+METHODS: tuple[str, ...] = get_args(Method)
 MAXIMUM_CLASSES = 32
 """Bits of the stored set."""
 
@@ -23,24 +24,31 @@ MAXIMUM_CLASSES = 32
 class ConformalSets:
     """Split-conformal sets of classes.
 
-    `lac` (least ambiguous set-valued classifier; Sadinle, Lei, Wasserman 2019): the score of class k is 1 - p_k; the
-    smallest sets on average. `aps` (adaptive prediction sets; Romano, Sesia, Candes 2020, without their randomisation):
-    the score is the mass of all classes at least as probable as k, k included; larger sets where the model is
-    unsure. A class is in the set if its score does not exceed the threshold; the most probable class always is, so that
-    no set is empty. Leaving out the randomisation and adding the top class can only raise the coverage.
+    The most probable class is in every set, so that no set is empty: its score is 0. The score of another class k is
+
+    - `lac` (least ambiguous set-valued classifier; Sadinle, Lei, Wasserman 2019): 1 - p_k; smallest sets on average;
+    - `aps` (adaptive prediction sets; Romano, Sesia, Candes 2020, without their randomisation): the mass of the classes
+      that are more probable than k, so that classes are added until their mass passes the threshold; larger sets where
+      the model is unsure;
+    - `aps-randomised`: that mass + u p_k as in the paper, with a u in [0, 1) that is a fixed function of the
+      probabilities (rounded to 1/1000) instead of a random number, so that the same map is made every time.
+
+    A class is in the set if its score does not exceed the threshold.
 
     The promise is P(truth in set) >= coverage for a new element that is exchangeable with the calibration elements
     (or lies in a new block exchangeable with the calibration blocks, if fitted with groups). With `per_class` it
     holds within each true class (Mondrian, label-conditional). It does not hold where the map leaves the place or
-    the time of the labels.
+    the time of the labels. With fewer than coverage / (1 - coverage) blocks nobody can promise it for a new block;
+    `promised` says what is.
 
     Attributes:
-        method: `lac` or `aps`.
+        method: `lac`, `aps` or `aps-randomised`.
         coverage: What was asked for.
         thresholds: One number, or one a class; infinite means that the class is always in the set.
         n_classes: K.
         n_samples: Calibration elements.
         n_groups: Calibration blocks, None if elements counted one by one.
+        promised: Coverage that holds whatever the distribution is; None where nobody recorded it.
     """
 
     method: Method
@@ -49,6 +57,7 @@ class ConformalSets:
     n_classes: int
     n_samples: int = 0
     n_groups: int | None = None
+    promised: float | None = None
 
     @classmethod
     def fit(
@@ -60,6 +69,7 @@ class ConformalSets:
         per_class: bool = False,
         groups: NDArray[np.generic] | None = None,
         rare: Literal["refuse", "include"] = "refuse",
+        aim: Aim = "promise",
     ) -> ConformalSets:
         """Fit the threshold(s) on held-out elements.
 
@@ -67,11 +77,14 @@ class ConformalSets:
             probabilities: `[N, K]`, calibrated or not, of elements that the model has not learned from.
             target: `[N]` class indices.
             coverage: Wanted share of sets that hold the truth.
-            method: `lac` or `aps`.
+            method: `lac`, `aps` or `aps-randomised`.
             per_class: One threshold a class (coverage within each class) instead of one for all.
             groups: `[N]` spatial block of each element; see `conformal_quantile`.
             rare: With `per_class`, what to do about a class with too few calibration elements: refuse, or put it
                 into every set, which keeps the promise in the dullest way.
+            aim: `promise` keeps the coverage for whatever distribution and refuses too few units; `average` hits it on
+                average over blocks like those of the calibration, but promises less (`promised`); see
+                `quantile.fit_threshold`.
 
         Returns:
             The fitted sets.
@@ -85,14 +98,19 @@ class ConformalSets:
             raise ConfigurationError(f"Classes with few samples can be refused or included, but not {rare!r}.")
         values, truth, blocks = _check_calibration(probabilities, target, coverage, method, groups)
         scores = _scores(values, method)[np.arange(len(truth)), truth]
-        thresholds = _fit_thresholds(scores, truth, values.shape[1], coverage, per_class, blocks, rare)
+        scores[truth == values.argmax(axis=1)] = 0.0
+        if per_class:
+            fitted = _fit_each_class(scores, truth, values.shape[1], coverage, blocks, rare, aim)
+        else:
+            fitted = (_fit_one(scores, coverage, blocks, aim),)
         return cls(
             method=method,
             coverage=float(coverage),
-            thresholds=thresholds,
+            thresholds=tuple(limit.value for limit in fitted),
             n_classes=values.shape[1],
             n_samples=len(truth),
             n_groups=None if blocks is None else len(np.unique(blocks)),
+            promised=min(limit.promised for limit in fitted),
         )
 
     def sets(self, probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -137,6 +155,7 @@ class ConformalSets:
             "n_classes": self.n_classes,
             "n_samples": self.n_samples,
             "n_groups": self.n_groups,
+            "promised": self.promised,
         }
 
     @classmethod
@@ -155,11 +174,12 @@ class ConformalSets:
                 n_classes=int(config["n_classes"]),
                 n_samples=int(config.get("n_samples", 0)),
                 n_groups=None if config.get("n_groups") is None else int(config["n_groups"]),
+                promised=None if config.get("promised") is None else float(config["promised"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError("The model's conformal sets are damaged; get the model again from its source.") from error
         sizes = (1, rebuilt.n_classes)
-        if rebuilt.method not in ("lac", "aps") or len(thresholds) not in sizes or any(map(math.isnan, thresholds)):
+        if rebuilt.method not in METHODS or len(thresholds) not in sizes or any(map(math.isnan, thresholds)):
             raise ModelError("The model's conformal sets are damaged; get the model again from its source.")
         return rebuilt
 
@@ -173,8 +193,8 @@ def _check_calibration(
 ) -> tuple[NDArray[np.float64], NDArray[np.integer], NDArray[np.generic] | None]:
     """Return (probabilities, targets, blocks) as arrays, or refuse what does not fit together."""
     check_coverage(coverage)
-    if method not in ("lac", "aps"):
-        raise ConfigurationError(f"Conformal sets know the methods lac and aps, but not {method!r}.")
+    if method not in METHODS:
+        raise ConfigurationError(f"Conformal sets know the methods {', '.join(METHODS)}, but not {method!r}.")
     values, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(target)
     if values.ndim != 2 or truth.shape != (len(values),) or not 2 <= values.shape[1] <= MAXIMUM_CLASSES:
         raise ConfigurationError(
@@ -191,43 +211,51 @@ def _check_calibration(
 
 
 def _scores(values: NDArray[np.float64], method: Method) -> NDArray[np.float64]:
-    """Return the non-conformity score of every class, `[N, K, ...]`."""
+    """Return the score of every class `[N, K, ...]`, that of the most probable one without its exception."""
     if method == "lac":
         return 1.0 - values
     scores = np.empty_like(values)
+    share = _fixed_fraction(values) if method == "aps-randomised" else 0.0
     for channel in range(values.shape[1]):
         own = values[:, channel : channel + 1]
-        scores[:, channel] = np.where(values >= own, values, 0.0).sum(axis=1)
+        above = np.where(values > own, values, 0.0).sum(axis=1)
+        scores[:, channel] = above + share * own[:, 0]
     return scores
 
 
-def _fit_thresholds(
+def _fixed_fraction(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a number in [0, 1) for each element, spread evenly and fixed by its probabilities `[N, K, ...]`."""
+    steps = np.modf(np.arange(1, values.shape[1] + 1) * 0.6180339887498949)[0]
+    rounded = np.rint(1000.0 * values) * steps.reshape((1, -1) + (1,) * (values.ndim - 2))
+    return np.asarray(np.modf(rounded.sum(axis=1))[0])
+
+
+def _fit_one(scores: NDArray[np.float64], coverage: float, groups: NDArray[np.generic] | None, aim: Aim) -> Threshold:
+    """Return the threshold for all classes; refuse where there are too few units."""
+    limit = fit_threshold(scores, coverage, groups, aim)
+    if math.isinf(limit.value):
+        raise ConfigurationError(too_few(limit.n_units, "pixels" if groups is None else "blocks", coverage))
+    return limit
+
+
+def _fit_each_class(
     scores: NDArray[np.float64],
     target: NDArray[np.integer],
     n_classes: int,
     coverage: float,
-    per_class: bool,
     groups: NDArray[np.generic] | None,
     rare: str,
-) -> tuple[float, ...]:
-    """Return one threshold, or one a class; refuse where there are too few units."""
+    aim: Aim,
+) -> tuple[Threshold, ...]:
+    """Return one threshold a class; refuse, or include in every set, classes with too few units."""
     units = "pixels" if groups is None else "blocks"
-    if not per_class:
-        limit = conformal_quantile(scores, coverage, groups)
-        if math.isinf(limit):
-            count = scores.size if groups is None else len(np.unique(groups))
-            raise ConfigurationError(
-                f"{count} calibration {units} are too few for a coverage of {coverage:g}; ask for at most "
-                f"{math.floor(1000 * best_coverage(count)) / 1000:g}, or label more places."
-            )
-        return (limit,)
     limits, short = [], []
     for channel in range(n_classes):
         own = target == channel
         blocks = None if groups is None else groups[own]
-        limits.append(conformal_quantile(scores[own], coverage, blocks))
-        if math.isinf(limits[-1]):
-            short.append((channel, int(own.sum()) if blocks is None else len(np.unique(blocks))))
+        limits.append(fit_threshold(scores[own], coverage, blocks, aim))
+        if math.isinf(limits[-1].value):
+            short.append((channel, limits[-1].n_units))
     if short and rare == "refuse":
         channel, count = min(short, key=lambda item: item[1])
         raise LabelError(

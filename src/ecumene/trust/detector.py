@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, ModelError
+from ecumene.trust.feature_choice import FeatureChoice
 from ecumene.trust.quantile import conformal_quantile
 
 if TYPE_CHECKING:
@@ -38,16 +39,19 @@ class OutlierDetector(ABC):
         false_alarm_rate: Share of in-distribution elements that the threshold was set to flag.
         n_held_out: Elements that the threshold was set on.
         options: JSON-able settings of the detector.
+        choice: What of a model it reads; a list of feature vectors must hold the same.
     """
 
     name: ClassVar[str]
     array_names: ClassVar[tuple[str, ...]] = ()
+    usual_choice: ClassVar[FeatureChoice] = FeatureChoice()
 
     def __init__(
         self, n_features: int, arrays: Mapping[str, NDArray[np.floating]], options: Mapping[str, Any] | None = None
     ) -> None:
         self.n_features = n_features
         self.options = dict(options or {})
+        self.choice = self.usual_choice
         self.threshold: float | None = None
         self.false_alarm_rate: float | None = None
         self.n_held_out = 0
@@ -146,6 +150,12 @@ class OutlierDetector(ABC):
         chosen.n_held_out = int(scores.size)
         return chosen
 
+    def with_choice(self, choice: FeatureChoice) -> Self:
+        """Return the detector with a note of what of a model its features are."""
+        chosen = copy.copy(self)
+        chosen.choice = choice
+        return chosen
+
     def to_config(self) -> dict[str, Any]:
         """Return a JSON-able description without the arrays."""
         return {
@@ -155,6 +165,7 @@ class OutlierDetector(ABC):
             "false_alarm_rate": self.false_alarm_rate,
             "n_held_out": self.n_held_out,
             "options": self.options,
+            "reads": self.choice.to_config(),
         }
 
     def to_arrays(self) -> dict[str, NDArray[np.float32]]:
@@ -175,7 +186,9 @@ class OutlierDetector(ABC):
             threshold = None if limit is None else float(limit)
             false_alarm_rate = None if rate is None else float(rate)
             n_held_out = int(config.get("n_held_out") or 0)
-        except (KeyError, TypeError, ValueError) as error:
+            reads = config.get("reads")
+            choice = cls.usual_choice if reads is None else FeatureChoice.from_config(reads)
+        except (KeyError, TypeError, ValueError, ConfigurationError) as error:
             raise damaged from error
         if set(arrays) != set(cls.array_names) or n_features < 1:
             raise damaged
@@ -185,6 +198,7 @@ class OutlierDetector(ABC):
         if not built._check_arrays() or (threshold is not None and not math.isfinite(threshold)):
             raise damaged
         built.threshold, built.false_alarm_rate, built.n_held_out = threshold, false_alarm_rate, n_held_out
+        built.choice = choice
         return built
 
 
@@ -193,13 +207,13 @@ def _block_limit(scores: NDArray[np.float64], groups: NDArray[np.generic], share
 
     The larger of the largest block quantile q_g and exp(mean + 1.645 sd sqrt(1 + 1/G)) of ln q_g: the prediction limit
     of a normal distribution, with the normal's factor rather than Student's, which for two to four blocks
-    would leave nothing to flag. Scores that can be negative are not taken the logarithm of. Blocks with fewer than
-    `LEAST_OF_A_BLOCK` elements do not count, unless there are no others.
+    would leave nothing to flag. Scores that can be negative are not taken the logarithm of. Blocks with fewer elements
+    than their own quantile takes (49 for 98 %), or than `LEAST_OF_A_BLOCK`, do not count, unless there are no others.
     """
     if groups.shape != scores.shape:
         raise ConfigurationError(f"There are {scores.size} scores, but {groups.size} group labels.")
     names, counts = np.unique(groups, return_counts=True)
-    large = names[counts >= LEAST_OF_A_BLOCK]
+    large = names[counts >= max(LEAST_OF_A_BLOCK, math.ceil(1.0 / (1.0 - share) - 1e-9) - 1)]
     chosen = large if large.size else names
     quantiles = np.array([np.quantile(scores[groups == name], share, method="higher") for name in chosen])
     largest = float(quantiles.max())

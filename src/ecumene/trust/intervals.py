@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, LabelError, ModelError
-from ecumene.trust.quantile import best_coverage, check_coverage, conformal_quantile
+from ecumene.trust.quantile import Aim, Threshold, check_coverage, fit_threshold, too_few
 
 IntervalMethod = Literal["normalised", "cqr"]
 
@@ -31,6 +31,7 @@ class ConformalIntervals:
         quantiles: q, one a target, in standard deviations (`normalised`) or in the target's unit (`cqr`).
         n_samples: Calibration elements of the target that has fewest.
         n_groups: Calibration blocks, None if elements counted one by one.
+        promised: Coverage that holds whatever the distribution is; None where nobody recorded it.
     """
 
     method: IntervalMethod
@@ -38,6 +39,7 @@ class ConformalIntervals:
     quantiles: tuple[float, ...]
     n_samples: int = 0
     n_groups: int | None = None
+    promised: float | None = None
 
     @classmethod
     def fit(
@@ -48,6 +50,7 @@ class ConformalIntervals:
         coverage: float = 0.9,
         method: IntervalMethod = "normalised",
         groups: NDArray[np.generic] | None = None,
+        aim: Aim = "promise",
     ) -> ConformalIntervals:
         """Fit q on held-out elements.
 
@@ -58,6 +61,8 @@ class ConformalIntervals:
             coverage: Wanted share of intervals that hold the truth, for each target by itself.
             method: `normalised` or `cqr`.
             groups: `[N]` spatial block of each element; see `conformal_quantile`.
+            aim: `promise` keeps the coverage for whatever distribution and refuses too few units; `average` hits it on
+                average over blocks like those of the calibration, but promises less (`promised`).
 
         Returns:
             The fitted intervals.
@@ -81,15 +86,17 @@ class ConformalIntervals:
         blocks = None if groups is None else np.asarray(groups)
         if blocks is not None and blocks.shape != (len(center),):
             raise ConfigurationError(f"There are {len(center)} targets, but {blocks.size} group labels.")
-        quantiles, counts = [], []
+        limits, counts = [], []
         for column in range(center.shape[1]):
             known = np.isfinite(truth[:, column])
             m, s, y = center[known, column], spread[known, column], truth[known, column]
             own = None if blocks is None else blocks[known]
-            quantiles.append(_quantile(m, s, y, coverage, method, own))
+            limits.append(_threshold(m, s, y, coverage, method, own, aim))
             counts.append(int(known.sum()))
         number = None if blocks is None else len(np.unique(blocks))
-        return cls(method, float(coverage), tuple(quantiles), min(counts), number)
+        quantiles = tuple(limit.value for limit in limits)
+        promised = min(limit.promised for limit in limits)
+        return cls(method, float(coverage), quantiles, min(counts), number, promised)
 
     def interval(
         self, mean: NDArray[np.floating], deviation: NDArray[np.floating]
@@ -121,6 +128,7 @@ class ConformalIntervals:
             "quantiles": list(self.quantiles),
             "n_samples": self.n_samples,
             "n_groups": self.n_groups,
+            "promised": self.promised,
         }
 
     @classmethod
@@ -137,6 +145,7 @@ class ConformalIntervals:
                 quantiles=tuple(float(q) for q in config["quantiles"]),
                 n_samples=int(config.get("n_samples", 0)),
                 n_groups=None if config.get("n_groups") is None else int(config["n_groups"]),
+                promised=None if config.get("promised") is None else float(config["promised"]),
             )
         except (KeyError, TypeError, ValueError, ConfigurationError) as error:
             raise ModelError("The model's conformal intervals are damaged; get the model again.") from error
@@ -152,27 +161,23 @@ def _normal_quantile(coverage: float) -> float:
     return NormalDist().inv_cdf(0.5 + 0.5 * coverage)
 
 
-def _quantile(
+def _threshold(
     mean: NDArray[np.float64],
     deviation: NDArray[np.float64],
     target: NDArray[np.float64],
     coverage: float,
     method: IntervalMethod,
     groups: NDArray[np.generic] | None,
-) -> float:
-    """Return q of one target."""
+    aim: Aim,
+) -> Threshold:
+    """Return q of one target, and what it promises."""
     if target.size == 0:
         raise LabelError("There are no labelled pixels for conformal intervals; label more places.")
     if not np.isfinite(mean).all() or not np.isfinite(deviation).all() or deviation.min() <= 0.0:
         raise ConfigurationError("Conformal intervals need finite means and positive standard deviations.")
     residual = np.abs(target - mean)
     scores = residual / deviation if method == "normalised" else residual - _normal_quantile(coverage) * deviation
-    q = conformal_quantile(scores, coverage, groups)
-    if math.isinf(q):
-        count = target.size if groups is None else len(np.unique(groups))
-        units = "pixels" if groups is None else "blocks"
-        raise ConfigurationError(
-            f"{count} calibration {units} are too few for a coverage of {coverage:g}; ask for at most "
-            f"{math.floor(1000 * best_coverage(count)) / 1000:g}, or label more places."
-        )
-    return q
+    limit = fit_threshold(scores, coverage, groups, aim)
+    if math.isinf(limit.value):
+        raise ConfigurationError(too_few(limit.n_units, "pixels" if groups is None else "blocks", coverage))
+    return limit

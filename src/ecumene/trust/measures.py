@@ -45,7 +45,7 @@ class ReliabilityDiagram:
         return {key: list(value) for key, value in asdict(self).items()}
 
 
-def _check(probabilities: Floats, target: Integers) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def checked_probabilities(probabilities: Floats, target: Integers) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return (probabilities `[N, K]`, targets `[N]`) as float64 and int64."""
     values, truth = np.asarray(probabilities, dtype=np.float64), np.asarray(target)
     if values.ndim != 2 or truth.shape != (len(values),) or len(values) == 0:
@@ -74,7 +74,7 @@ def _diagram(confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: in
 
 def reliability_diagram(probabilities: Floats, target: Integers, bins: int = 15) -> ReliabilityDiagram:
     """Return confidence against accuracy of the most probable class, for probabilities `[N, K]`, targets `[N]`."""
-    values, truth = _check(probabilities, target)
+    values, truth = checked_probabilities(probabilities, target)
     return _diagram(values.max(axis=1), values.argmax(axis=1) == truth, bins)
 
 
@@ -85,14 +85,14 @@ def expected_calibration_error(probabilities: Floats, target: Integers, bins: in
 
 def classwise_calibration_error(probabilities: Floats, target: Integers, bins: int = 15) -> float:
     """Return the class-wise expected calibration error (Kull et al. 2019, eq. 3): its mean over classes, 0 best."""
-    values, truth = _check(probabilities, target)
+    values, truth = checked_probabilities(probabilities, target)
     errors = [_diagram(values[:, k], truth == k, bins).error for k in range(values.shape[1])]
     return float(np.mean(errors))
 
 
 def brier_score(probabilities: Floats, target: Integers) -> float:
     """Return the mean over elements of sum_k (p_k - t_k)^2 (Brier 1950), 0 best, 2 worst."""
-    values, truth = _check(probabilities, target)
+    values, truth = checked_probabilities(probabilities, target)
     hot = np.zeros_like(values)
     hot[np.arange(len(truth)), truth] = 1.0
     return float(np.mean(((values - hot) ** 2).sum(axis=1)))
@@ -100,7 +100,7 @@ def brier_score(probabilities: Floats, target: Integers) -> float:
 
 def negative_log_likelihood(probabilities: Floats, target: Integers) -> float:
     """Return the mean of -ln p(target) in nat; probabilities below 1e-12 count as 1e-12."""
-    values, truth = _check(probabilities, target)
+    values, truth = checked_probabilities(probabilities, target)
     return float(-np.mean(np.log(np.maximum(values[np.arange(len(truth)), truth], 1e-12))))
 
 

@@ -11,23 +11,41 @@ from numpy.typing import NDArray
 from ecumene.core.errors import ModelError
 from ecumene.trust.detector import OutlierDetector
 from ecumene.trust.gaussian import CombinedDetector, MahalanobisDetector
-from ecumene.trust.logit_scores import EnergyDetector, MaxSoftmaxDetector
+from ecumene.trust.head_scores import GradNormDetector, ReactDetector, VimDetector
+from ecumene.trust.logit_scores import EnergyDetector, MaxSoftmaxDetector, OdinDetector
 from ecumene.trust.neighbours import NeighbourDetector
+from ecumene.trust.tardis import TardisDetector
 
 __all__ = [
     "DETECTORS",
     "CombinedDetector",
     "EnergyDetector",
+    "GradNormDetector",
     "MahalanobisDetector",
     "MaxSoftmaxDetector",
     "NeighbourDetector",
+    "OdinDetector",
     "OutlierDetector",
+    "ReactDetector",
+    "TardisDetector",
+    "VimDetector",
     "build_detector",
 ]
 
 DETECTORS: dict[str, type[OutlierDetector]] = {
     built.name: built
-    for built in (CombinedDetector, MahalanobisDetector, NeighbourDetector, EnergyDetector, MaxSoftmaxDetector)
+    for built in (
+        CombinedDetector,
+        MahalanobisDetector,
+        NeighbourDetector,
+        VimDetector,
+        TardisDetector,
+        EnergyDetector,
+        MaxSoftmaxDetector,
+        OdinDetector,
+        GradNormDetector,
+        ReactDetector,
+    )
 }
 """Detectors by the name in a bundle; the first is the default."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,66 @@ def check_coverage(coverage: float) -> float:
 def best_coverage(n_units: int) -> float:
     """Return the largest coverage that `n_units` exchangeable calibration units can promise, n / (n + 1)."""
     return n_units / (n_units + 1)
+
+
+Aim = Literal["promise", "average"]
+
+
+def too_few(count: int, units: str, coverage: float) -> str:
+    """Return the sentence for calibration units that are too few for a coverage."""
+    best = math.floor(1000 * best_coverage(count)) / 1000
+    return (
+        f"{count} calibration {units} are too few for a coverage of {coverage:g}; ask for at most {best:g}, or label "
+        "more places."
+    )
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold for scores, and what it promises.
+
+    Attributes:
+        value: Scores up to it are inside; infinite if nothing can be said.
+        promised: Share of new scores that is inside at least on average, whatever the scores' distribution, for new
+            elements that are exchangeable with the calibration elements (or lie in a new block exchangeable with the
+            calibration blocks).
+        n_units: Elements or blocks that the promise rests on.
+    """
+
+    value: float
+    promised: float
+    n_units: int
+
+
+def fit_threshold(
+    scores: NDArray[np.floating],
+    coverage: float,
+    groups: NDArray[np.generic] | None = None,
+    aim: Aim = "promise",
+) -> Threshold:
+    """Return the threshold that aims at a coverage, and what it promises.
+
+    Args:
+        scores: As `conformal_quantile`.
+        coverage: As there.
+        groups: As there.
+        aim: `promise`: the conformal quantile, which keeps the coverage for whatever distribution and is infinite with
+            too few units. With G blocks that are alike it covers coverage / G more than was asked for. `average`: the
+            same quantile without the weight at infinity. It hits the coverage on average over blocks like those of
+            the calibration, with any number of them, but promises only G / (G + 1) of it for a new block.
+
+    Raises:
+        ConfigurationError: If coverage or scores are not usable.
+    """
+    if aim not in ("promise", "average"):
+        raise ConfigurationError(f"A threshold aims at a promise or at the average, not at {aim!r}.")
+    units = len(scores) if groups is None else len(np.unique(groups))
+    if aim == "promise" or units == 0:
+        value = conformal_quantile(scores, coverage, groups)
+        return Threshold(value, coverage if math.isfinite(value) else 1.0, units)
+    return Threshold(
+        conformal_quantile(scores, coverage * best_coverage(units), groups), coverage * best_coverage(units), units
+    )
 
 
 def conformal_quantile(

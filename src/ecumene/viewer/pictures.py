@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -112,4 +113,28 @@ def reliability_picture(curves: dict[str, list[tuple[float, float, float]]]) -> 
     axes.legend(loc="upper left", frameon=False)
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def histogram_picture(shares: Sequence[float]) -> str:
+    """Draw shares of equal bins on [0, 1], with a line where they were even.
+
+    Args:
+        shares: One for each bin.
+
+    Returns:
+        A data URI.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    number = len(shares)
+    figure = Figure(figsize=(3.6, 2.6), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.bar([(i + 0.5) / number for i in range(number)], list(shares), width=0.9 / number, color="#0072b2")
+    axes.axhline(1.0 / number, color="0.4", linewidth=1)
+    axes.set(xlim=(0, 1), xlabel="level of the predicted distribution", ylabel="share of pixels")
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -31,6 +31,17 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Diagram:
+    """A diagram: heading, what kind it is, picture as data URI, the sentences below it, and its numbers as a table."""
+
+    title: str
+    kind: str
+    uri: str
+    caption: str
+    numbers: Table
+
+
+@dataclass(frozen=True)
 class Report:
     """What the page shows, in this order."""
 
@@ -41,7 +52,7 @@ class Report:
     provenance: Sequence[tuple[str, str]]
     notices: Sequence[str] = field(default_factory=tuple)
     legend: Legend | None = None
-    reliability: str | None = None
+    diagrams: Sequence[Diagram] = field(default_factory=tuple)
 
 
 def write_report(report: Report, path: Path) -> Path:
@@ -69,7 +80,7 @@ def write_report(report: Report, path: Path) -> Path:
         provenance=report.provenance,
         notices=report.notices,
         legend=report.legend.classes if report.legend else (),
-        reliability=report.reliability,
+        diagrams=report.diagrams,
     )
     write_text(path, page)
     return path

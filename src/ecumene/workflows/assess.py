@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ecumene.core.errors import ProductError
 from ecumene.core.files import sha256_of, write_json
 from ecumene.indicators.accuracy import AccuracyReport, accuracy_report
 from ecumene.indicators.areas import class_areas
+from ecumene.indicators.areas_expected import AreaEstimates, difference_areas, expected_areas, probabilities_at
 from ecumene.indicators.extraction import Extraction, extract_at
 from ecumene.indicators.olofsson import OlofssonReport, olofsson_report
 from ecumene.legends import Legend
@@ -29,6 +33,7 @@ class Assessment:
         accuracy: Plain accuracy of the sample (rows = reference).
         adjusted: Area-adjusted accuracy and areas (rows = map), areas in square metres.
         reference: Name and SHA-256 of the reference file.
+        with_probabilities: Areas from the same sample and the map's probabilities, where it has them.
     """
 
     legend: Legend
@@ -36,6 +41,7 @@ class Assessment:
     accuracy: AccuracyReport
     adjusted: OlofssonReport
     reference: dict[str, str]
+    with_probabilities: AreaEstimates | None = None
 
     @property
     def sample_size(self) -> int:
@@ -55,6 +61,7 @@ class Assessment:
             "on_nodata": self.sample.nodata,
             "accuracy": self.accuracy.to_dict(),
             "area_adjusted": self.adjusted.to_dict(),
+            "areas_with_probabilities": self.with_probabilities.to_dict() if self.with_probabilities else None,
         }
 
 
@@ -98,7 +105,20 @@ def assess_map(
     mapped = class_areas(raster, legend).for_legend(legend)
     adjusted = olofsson_report(accuracy.matrix.T, mapped, legend.names, confidence=confidence)
     described = {"name": Path(reference).name, "sha256": sha256_of(reference)}
-    assessment = Assessment(legend, sample, accuracy, adjusted, described)
+    hybrid = _areas_with_probabilities(opened, sample, mapped, confidence)
+    assessment = Assessment(legend, sample, accuracy, adjusted, described, hybrid)
     if out is not None:
         write_json(out, assessment.to_dict())
     return assessment
+
+
+def _areas_with_probabilities(
+    product: Product, sample: Extraction, mapped: NDArray[np.float64], confidence: float
+) -> AreaEstimates | None:
+    """Estimate areas from reference elements and the map's probabilities; None for a map without them."""
+    if "probability" not in product.layers:
+        return None
+    layer, classes = product.path("probability"), len(sample.legend)
+    found = probabilities_at(layer, sample.row, sample.col, classes)
+    sums = expected_areas(layer, classes)
+    return difference_areas(sums, mapped, sample.mapped, found, sample.reference, confidence)

@@ -1,4 +1,4 @@
-"""Fits what makes a model honest on blocks that it has not learned from."""
+"""Fits what makes a classifier honest on blocks that it has not learned from."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import EcumeneError
+from ecumene.core.errors import EcumeneError, ModelError
 from ecumene.models.bundle import Model
-from ecumene.samples.contract import IGNORE
+from ecumene.samples.contract import IGNORE, Part
 from ecumene.samples.patch_set import PatchSet
+from ecumene.trust.block_residuals import BlockResiduals
 from ecumene.trust.calibration import Calibration
 from ecumene.trust.conformal import ConformalSets
+from ecumene.trust.likelihood import pooled_probabilities
 from ecumene.trust.outlier import CombinedDetector
-from ecumene.trust.temperature import fit_temperature
+from ecumene.trust.quantile import best_coverage
+from ecumene.trust.scaling import IDENTITY, Scaling
+from ecumene.trust.scaling_fit import ScalingChoice, choose_scaling
+from ecumene.workflows.training_data import TrainingData
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class LabelledPixels:
     """Model results at labelled, valid pixels.
 
     Attributes:
-        output: Raw output before temperature, float32 `[N, K]`.
+        output: Raw output before scaling, float32 `[N, K]`.
         features: Features of the outlier detector, float32 `[N, F]`.
         target: Class index, int64 `[N]`.
         group: Block or feature of the pixel, int64 `[N]`; pixels of one group are not independent.
@@ -90,12 +95,32 @@ def results_at_labels(
     return result
 
 
-def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float64]:
-    """Return class probabilities `[N, K]` of logits."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    raised = np.exp(scaled)
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+def probabilities_of(model: Model, output: NDArray[np.floating], scaling: Scaling | None = None) -> NDArray[np.float64]:
+    """Return class probabilities `[N, K]` of raw output `[N, M * K]`, pooled over members.
+
+    Args:
+        model: A classifier.
+        output: Raw output before scaling.
+        scaling: What to apply; None: the model's own.
+    """
+    chosen = (model.scaling or IDENTITY) if scaling is None else scaling
+    return pooled_probabilities(chosen.apply(output.astype(np.float64)), output.shape[1] // model.objective.members)
+
+
+def calibration_part(data: TrainingData, kind: str) -> PatchSet:
+    """Return the labels that calibrate a learner: those that it has not seen and that nothing is measured on.
+
+    Networks stop by the validation part. Trees do not look at it, so that it serves them as further calibration blocks.
+
+    Args:
+        data: The parts.
+        kind: `network`, `forest` or `boosting`.
+    """
+    own = data[Part.CALIBRATION]
+    spare = data[Part.VALIDATION]
+    if kind == "network" or len(spare) == 0:
+        return own
+    return spare if len(own) == 0 else PatchSet.concatenate([spare, own])
 
 
 def fit_trust(
@@ -107,34 +132,88 @@ def fit_trust(
     false_alarm_rate: float = 0.02,
     seed: int = 0,
 ) -> tuple[Model, list[str]]:
-    """Fit temperature, class sets and the outlier detector; return the model with them.
+    """Fit the scaling of logits, class sets and the outlier detector; return the model with them.
+
+    Blocks (or polygons) are the units: the scaling replaces the model's own probabilities only where it gains on
+    blocks that it was not fitted on (`trust.scaling_fit`), and every block has the same weight for the class sets.
 
     Args:
         model: A fitted classifier.
         train: What it has learned from: reference of the outlier detector.
-        held_out: Blocks that it has not learned from: temperature, class sets, outlier threshold.
+        held_out: Blocks that it has not learned from: scaling, class sets, outlier threshold.
         coverage: Share of pixels whose class set shall hold the truth.
         false_alarm_rate: Share of held-out pixels that may be flagged.
         seed: Of subsampling.
 
     Returns:
-        The model, and sentences about what could not be fitted and why.
+        The model, and sentences about what could not be fitted or promised, and why.
+
+    Raises:
+        ModelError: If the model's output is not finite.
     """
     known = results_at_labels(model, train, limit=50_000, seed=seed)
     fresh = results_at_labels(model, held_out, seed=seed)
-    notes: list[str] = []
-    temperature, sets = 1.0, None
-    try:
-        temperature = fit_temperature(fresh.output, fresh.target)
-        probabilities = softmax(fresh.output, temperature)
-        sets = ConformalSets.fit(probabilities, fresh.target, coverage=coverage)
-    except EcumeneError as error:
-        notes.append(str(error))
+    if not np.isfinite(fresh.output).all() or not np.isfinite(known.output).all():
+        raise ModelError("The model puts out numbers that are not finite; train it again with a lower learning rate.")
+    calibration, choice, notes = _fit_classes(model, fresh, held_out, coverage)
     detector = CombinedDetector.fit(known.features, known.target, seed=seed)
     reference = fresh if len(fresh) >= 50 else known
     if reference is known:
         notes.append("The outlier threshold was set on training pixels, because fewer than 50 held-out pixels exist.")
     # Neighbouring pixels repeat each other: a quantile over pixels would be broken by the next block.
     detector = detector.with_threshold(detector.score(reference.features), false_alarm_rate, groups=reference.group)
-    calibration = Calibration(temperature=temperature, sets=sets)
-    return model.with_trust(calibration=calibration, detector=detector), notes
+    trusted = model.with_trust(calibration=calibration, detector=detector)
+    if choice is not None:
+        trusted = trusted.with_training(scaling=choice.to_dict())
+    return trusted, notes
+
+
+def _fit_classes(
+    model: Model, fresh: LabelledPixels, held_out: PatchSet, coverage: float
+) -> tuple[Calibration, ScalingChoice | None, list[str]]:
+    """Fit scaling and class sets; without usable labels, say why the probabilities are the model's own."""
+    labelled = int((held_out.mask != IGNORE).sum())
+    if len(fresh) == 0 and labelled:
+        return Calibration(scaling=IDENTITY), None, [
+            f"None of the {labelled} calibration labels lies on valid data, so that nothing could be calibrated; "
+            "label places that the scenes show without cloud or nodata."
+        ]  # fmt: skip
+    try:
+        choice = choose_scaling(fresh.output, fresh.target, fresh.group, members=model.objective.members)
+    except EcumeneError as error:
+        return Calibration(scaling=IDENTITY), None, [str(error)]
+    probabilities = probabilities_of(model, fresh.output, choice.scaling)
+    sets = ConformalSets.fit(probabilities, fresh.target, coverage, groups=fresh.group, aim="average")
+    notes = [choice.note] if choice.scaling is IDENTITY and choice.note else []
+    legend = model.objective.legend
+    if choice.missing and legend is not None:
+        listed = ", ".join(legend.names[channel] for channel in choice.missing)
+        notes.append(f"No calibration pixel is {listed}: how honest these probabilities are is unknown; label more.")
+    blocks = len(np.unique(fresh.group))
+    if best_coverage(blocks) < coverage:
+        needed = int(np.ceil(coverage / (1.0 - coverage) - 1e-9))
+        notes.append(
+            f"The class sets aim at {coverage:.0%}, but with {blocks} calibration block{'s' * (blocks > 1)} nobody can "
+            f"promise more than {best_coverage(blocks):.0%} for a new block; {coverage:.0%} needs {needed} blocks."
+        )
+    residuals = None
+    if blocks >= 2 and _mixed_blocks(fresh) >= 0.5:
+        residuals = BlockResiduals.fit(probabilities, fresh.target, fresh.group, _block_area(model, held_out))
+    return Calibration(scaling=choice.scaling, sets=sets, residuals=residuals), choice, notes
+
+
+def _mixed_blocks(fresh: LabelledPixels) -> float:
+    """Return the share of blocks with labels of several classes.
+
+    Blocks of one class each are polygons that somebody drew class by class; how often a class occurs in them says
+    nothing about how often it occurs in the map, so that no area can be corrected by them.
+    """
+    pairs = np.unique(np.stack([fresh.group, fresh.target]), axis=1)
+    _, classes = np.unique(pairs[0], return_counts=True)
+    return float((classes > 1).mean())
+
+
+def _block_area(model: Model, held_out: PatchSet) -> float:
+    """Return the mean labelled area of a block in square metres."""
+    groups = held_out.group[held_out.mask != IGNORE]
+    return float(groups.size / len(np.unique(groups)) * model.spec.resolution_m**2)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from ecumene.core.progress import Progress
 from ecumene.legends import Legend
 from ecumene.models.bundle import Model
 from ecumene.models.contract import InputBand, ModelSpec
-from ecumene.objectives import build_objective
+from ecumene.objectives import Members, build_objective
 from ecumene.objectives.contract import Objective
 from ecumene.samples.contract import IGNORE, Part
 from ecumene.samples.patch_set import PatchSet
@@ -26,6 +26,10 @@ from ecumene.scenes.stack import SceneStack
 from ecumene.systems import System
 from ecumene.training.provenance import make_inputs
 from ecumene.workflows.training_data import TrainingData
+from ecumene.workflows.uncertainty import SINGLE, Uncertainty, check_uncertainty, fit_members, with_dropout
+
+if TYPE_CHECKING:
+    from ecumene.training.options import TrainingOptions
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,24 @@ def epochs_within(steps: int, samples: int, training: Mapping[str, Any]) -> int:
     return min(int(training["epochs"]), max(FEWEST_EPOCHS, round(steps / max(1, an_epoch))))
 
 
+def class_objective(system: System, legend: Legend) -> Objective:
+    """Return the objective of a system that learns classes; that of its members, where it has members of its own."""
+    objective = build_objective(
+        {"name": system.objective, "legend": legend.model_dump(mode="json"), **system.objective_arguments}
+    )
+    return with_own_members(system, objective)
+
+
+def with_own_members(system: System, objective: Objective) -> Objective:
+    """Return the mixture of a system's sub-networks, each with this objective; itself where it has none."""
+    members = system.network_arguments.get("members")
+    return objective if members is None else Members(objective, int(members))
+
+
 def fit_system(
     system: System,
     stack: SceneStack,
-    legend: Legend,
+    objective: Objective,
     data: TrainingData,
     *,
     seed: int,
@@ -106,49 +124,44 @@ def fit_system(
     max_minutes: float | None,
     folder: Path,
     progress: Progress,
+    uncertainty: Uncertainty = SINGLE,
 ) -> Fitted:
     """Fit the system's network or trees.
 
     Args:
         system: What to fit.
         stack: For channels and number of dates.
-        legend: The classes.
+        objective: What is learned.
         data: Training and validation sets.
         seed: Of everything random.
         epochs: Overrides the system's number.
         max_minutes: Time limit of the training.
         folder: The bundle-to-be; logs and checkpoints go beside it.
         progress: Called with (done, total, what).
+        uncertainty: How a network gets its members.
 
     Returns:
         The fitted learner.
+
+    Raises:
+        ConfigurationError: If an option is wrong, or the system cannot learn this objective.
     """
-    objective = build_objective(
-        {"name": system.objective, "legend": legend.model_dump(mode="json"), **system.objective_arguments}
-    )
+    check_uncertainty(uncertainty, system)
+    if objective.legend is None and system.kind != "network":
+        raise ConfigurationError(
+            f"{system.name} learns classes only; choose a network for numbers, such as unet-small."
+        )
     inputs = make_inputs(stack.channels, channel_statistics(data[Part.TRAIN]))
     if system.kind == "network":
-        return _fit_network(system, objective, inputs, data, seed, epochs, max_minutes, folder, progress)
+        options = _options(system, data, seed, epochs, max_minutes)
+        return _fit_network(system, objective, inputs, data, options, uncertainty, folder, progress)
     return _fit_trees(system, objective, inputs, len(stack.times), data, seed)
 
 
-def _fit_network(
-    system: System,
-    objective: Objective,
-    inputs: tuple[InputBand, ...],
-    data: TrainingData,
-    seed: int,
-    epochs: int | None,
-    max_minutes: float | None,
-    folder: Path,
-    progress: Progress,
-) -> Fitted:
-    from ecumene.core.optional import require
-
-    require("lightning")
-    from ecumene.networks import build_network
-    from ecumene.samples.augmentation import augmentation_for
-    from ecumene.training.fit_network import fit_network
+def _options(
+    system: System, data: TrainingData, seed: int, epochs: int | None, max_minutes: float | None
+) -> TrainingOptions:
+    """Return the system's options of training with what the user overrides."""
     from ecumene.training.options import TrainingOptions
 
     overrides: dict[str, Any] = dict(system.training) | {"seed": seed}
@@ -160,40 +173,74 @@ def _fit_network(
     if max_minutes is not None:
         overrides["max_time_s"] = 60.0 * max_minutes
     try:
-        options = TrainingOptions(**overrides)
+        return TrainingOptions(**overrides)
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigurationError(f"The training option {first['loc'][0]} is wrong: {first['msg']}.") from error
-    assert system.network is not None
+
+
+def _fit_network(
+    system: System,
+    objective: Objective,
+    inputs: tuple[InputBand, ...],
+    data: TrainingData,
+    options: TrainingOptions,
+    uncertainty: Uncertainty,
+    folder: Path,
+    progress: Progress,
+) -> Fitted:
+    from ecumene.core.optional import require
+
+    require("lightning")
+    from ecumene.networks import build_network
+    from ecumene.samples.augmentation import augmentation_for
+    from ecumene.training.fit_network import FitResult, fit_network
+
+    name = system.network
+    assert name is not None
+
+    top = training_folder(folder)
+
+    def train(seed: int, place: Path, arguments: dict[str, Any]) -> FitResult:
+        # The logs of all members stay together, where `remove_training_files` keeps them.
+        logs = None if place == top else top / "logs" / place.name
+        return fit_network(
+            name,
+            arguments,
+            objective,
+            data[Part.TRAIN],
+            data[Part.VALIDATION],
+            inputs,
+            options=options.model_copy(update={"seed": seed, "log_dir": logs}),
+            folder=place,
+            augmentation=augmentation_for(inputs, spatial=system.patch_size > 1, temporal=system.reads == "series"),
+            progress=progress,
+        )
+
     arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
-    result = fit_network(
-        system.network,
-        arguments,
+    fitted = fit_members(
+        uncertainty,
+        system,
+        with_dropout(uncertainty, name, arguments),
         objective,
-        data[Part.TRAIN],
-        data[Part.VALIDATION],
         inputs,
-        options=options,
-        folder=training_folder(folder),
-        augmentation=augmentation_for(inputs, spatial=system.patch_size > 1, temporal=system.reads == "series"),
-        progress=progress,
+        data,
+        train,
+        seed=options.seed,
+        folder=top,
     )
-    network: Any = build_network(system.network, **arguments)
+    network: Any = build_network(fitted.architecture["name"], pretrained=False, **fitted.architecture["arguments"])
     return Fitted(
         system=system,
-        objective=objective,
+        objective=fitted.objective,
         inputs=inputs,
-        architecture={"name": system.network, "arguments": arguments},
+        architecture=fitted.architecture,
         temporal=bool(network.temporal),
         stride=int(network.stride),
         margin=int(network.margin),
-        weights=result.state,
+        weights=fitted.weights,
         booster=None,
-        summary={
-            "best_epoch": result.best_epoch,
-            "seconds": round(result.seconds, 1),
-            "options": options.model_dump(mode="json"),
-        },
+        summary={**fitted.summary, "options": options.model_dump(mode="json")},
     )
 
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ecumene.indicators.areas import class_areas
+from ecumene.indicators.areas_expected import calibrated_areas, expected_areas
 from ecumene.indicators.olofsson import Estimate
 from ecumene.mapping.product import Product
 from ecumene.models.bundle import Model
 from ecumene.scenes.contract import SceneSource
 from ecumene.scenes.reading import read_bands
+from ecumene.viewer import diagrams
 from ecumene.viewer import pictures as draw
-from ecumene.viewer.report import Picture, Report, Table, write_report
+from ecumene.viewer.report import Diagram, Picture, Report, Table, write_report
 from ecumene.workflows.assess import Assessment
 
 _DISPLAY = (("B04", "B03", "B02"), ("B4", "B3", "B2"), ("B3", "B2", "B1"), ("red", "green", "blue"))
@@ -92,30 +95,50 @@ def assessment_tables(assessment: Assessment) -> list[Table]:
     area_rows = [
         [name, f"{adjusted.mapped_areas[i] / 1e4:,.1f}", _hectares(adjusted.areas[i])] for i, name in enumerate(names)
     ]
+    columns: tuple[str, ...] = ("class", "mapped, ha", "estimated, ha")
     notes = " ".join(adjusted.warnings)
-    areas = Table(
-        "Areas",
-        ("class", "mapped, ha", "estimated, ha"),
-        area_rows,
-        f"Estimated: corrected for the map's errors, {adjusted.confidence:.0%} intervals. {notes}",
-    )
+    hybrid = assessment.with_probabilities
+    if hybrid is not None:
+        columns += ("with probabilities, ha",)
+        area_rows = [[*row, _hectares(hybrid.areas[i])] for i, row in enumerate(area_rows)]
+        notes = " ".join((notes, "With probabilities: the same sample, sharpened by the map's own.", *hybrid.warnings))
+    caption = f"Estimated: corrected for the map's errors, {adjusted.confidence:.0%} intervals. {notes}"
+    areas = Table("Areas", columns, area_rows, caption)
     matrix_rows = [[name, *(str(count) for count in plain.matrix[i])] for i, name in enumerate(names)]
     matrix = Table("Confusion matrix", ("reference \\ map", *names), matrix_rows)
     return [accuracy, areas, matrix]
 
 
-def reliability_curve(accuracy: dict[str, Any]) -> str | None:
-    """Draw the reliability diagram of a model's card; None if it has none."""
-    diagram = accuracy.get("calibration", {}).get("reliability")
-    if not diagram:
+def trust_diagrams(accuracy: Mapping[str, Any]) -> list[Diagram]:
+    """Return the diagrams that the figures of a model's card allow."""
+    bars = accuracy.get("error_bars", {})
+    shown = (
+        diagrams.reliability(accuracy.get("calibration", {})),
+        diagrams.sparsification(accuracy.get("sparsification")),
+        diagrams.pit(bars.get("pit_histogram")),
+        diagrams.sparsification(bars.get("sparsification"), "the root mean squared error"),
+    )
+    return [diagram for diagram in shown if diagram is not None]
+
+
+def probability_areas(product: Product, model: Model | None, confidence: float = 0.95) -> Table | None:
+    """Return areas from the map's probabilities and its model's calibration blocks; None where either is missing."""
+    residuals = getattr(getattr(model, "calibration", None), "residuals", None)
+    legend = product.legend
+    if residuals is None or legend is None or "probability" not in product.layers:
         return None
-    total = max(1, sum(diagram["count"]))
-    points = [
-        (confidence, right, count / total)
-        for confidence, right, count in zip(diagram["confidence"], diagram["accuracy"], diagram["count"], strict=True)
-        if count and confidence is not None and right is not None
+    sums = expected_areas(product.path("probability"), len(legend))
+    found = calibrated_areas(sums, residuals, confidence)
+    mapped = class_areas(product.path("value"), legend).for_legend(legend)
+    rows = [
+        [name, f"{mapped[i] / 1e4:,.1f}", f"{found.expected_m2[i] / 1e4:,.1f}", _hectares(found.areas[i])]
+        for i, name in enumerate(legend.names)
     ]
-    return draw.reliability_picture({"held-out blocks": points})
+    caption = (
+        "Without a reference sample. Expected: sum of the probabilities; estimated: corrected by what the calibration "
+        f"blocks show, {confidence:.0%} intervals that include the classification's uncertainty. {found.warnings[0]}"
+    )
+    return Table("Areas from probabilities", ("class", "mapped, ha", "expected, ha", "estimated, ha"), rows, caption)
 
 
 def _provenance(product: Product, model: Model | None) -> list[tuple[str, str]]:
@@ -155,7 +178,7 @@ def make_report(
         title: Heading.
         subtitle: One sentence below it.
         scenes: Inputs to show (the first ones).
-        model: For provenance and the reliability diagram.
+        model: For provenance, the diagrams of trust and areas from probabilities.
         assessment: For accuracy and areas.
         notices: Sentences that must not be overlooked.
         extra: Further pictures.
@@ -166,14 +189,18 @@ def make_report(
     shown = [picture for source in scenes[:2] if (picture := scene_picture(source)) is not None]
     shown += product_pictures(product) + list(extra)
     accuracy = model.spec.training.get("accuracy", {}) if model is not None else {}
+    tables = assessment_tables(assessment) if assessment is not None else []
+    names = product.legend.names if product.legend is not None else ()
+    further = (probability_areas(product, model), diagrams.coverage_table(accuracy.get("class_sets"), names))
+    tables += [table for table in further if table is not None]
     report = Report(
         title=title,
         subtitle=subtitle,
         pictures=shown,
-        tables=assessment_tables(assessment) if assessment is not None else [],
+        tables=tables,
         provenance=_provenance(product, model),
         notices=list(notices) + list(accuracy.get("notes", [])),
         legend=product.legend,
-        reliability=reliability_curve(accuracy),
+        diagrams=trust_diagrams(accuracy),
     )
     return write_report(report, path)

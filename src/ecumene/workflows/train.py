@@ -13,17 +13,28 @@ from ecumene.core.progress import Progress, silent
 from ecumene.models.bundle import Model
 from ecumene.samples.contract import Part
 from ecumene.samples.labels import LabelRaster, read_labels, require_trainable
-from ecumene.samples.split import split_blocks
+from ecumene.samples.split import Split, split_blocks
+from ecumene.samples.targets import TargetRaster
 from ecumene.scenes.grid import ground_sampling_m
 from ecumene.scenes.stack import SceneStack
 from ecumene.systems import System, get_system
 from ecumene.training.provenance import training_provenance
-from ecumene.workflows.calibrate import fit_trust
+from ecumene.workflows.calibrate import calibration_part, fit_trust
 from ecumene.workflows.evaluate import evaluate_classifier
-from ecumene.workflows.fit import Fitted, fit_system, remove_training_files
+from ecumene.workflows.fit import Fitted, class_objective, fit_system, remove_training_files
 from ecumene.workflows.holdout import write_holdout
+from ecumene.workflows.regression import (
+    choose_number_system,
+    evaluate_numbers,
+    fit_error_bars,
+    number_objective,
+    read_number,
+    write_number_holdout,
+)
+from ecumene.workflows.shift import BAND_QUANTILES, training_quantiles
 from ecumene.workflows.stacks import Declaration, Paths, open_stack
 from ecumene.workflows.training_data import collect_training_data
+from ecumene.workflows.uncertainty import check_uncertainty, parse_uncertainty
 
 SERIES_FROM = 3
 """`auto` takes the series network from this number of dates on."""
@@ -77,9 +88,7 @@ def _train_name(out: Path, system: System) -> str:
     return f"{out.resolve().name}-{system.name}" if out.name else system.name
 
 
-def _assemble(
-    fitted: Fitted, stack: SceneStack, system: System, labels: LabelRaster, out: Path, provenance: dict[str, Any]
-) -> Model:
+def _assemble(fitted: Fitted, stack: SceneStack, system: System, out: Path, provenance: dict[str, Any]) -> Model:
     return fitted.to_model(
         name=_train_name(out, system),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -94,6 +103,9 @@ def train_model(
     out: str | Path,
     *,
     label_field: str = "class",
+    target: str | None = None,
+    target_unit: str = "1",
+    uncertainty: str = "single",
     system: str = "auto",
     use_bands: Sequence[str] | None = None,
     block_size_m: float | None = None,
@@ -110,7 +122,7 @@ def train_model(
     progress: Progress = silent,
     **declaration: Unpack[Declaration],
 ) -> Model:
-    """Train a classifier from scenes and labels, calibrate it, and write its bundle.
+    """Train a classifier (or, with `target`, a regression) from scenes and labels, calibrate it, write its bundle.
 
     The labelled area is split into blocks: one part is learned from, one stops the training, one fits
     temperature, class sets and outlier threshold, one is only measured on and gives the card's figures.
@@ -120,6 +132,10 @@ def train_model(
         labels: Vector file (points, polygons, any CRS) or categorical raster.
         out: Folder of the bundle; replaced if it is one.
         label_field: Column of the class.
+        target: Column of a number to learn instead of classes; for a raster of numbers, what to call them.
+        target_unit: Unit of the number.
+        uncertainty: How a network gets a predictive distribution of several members: `single` (none), or
+            `ensemble`, `mc-dropout`, `laplace`, `augmentation` with a number, such as `ensemble:4`.
         system: Name from `ecumene systems`; `auto`: a series network from three dates on, else a
             compact U-Net, or a random forest where there are fewer than 50 labelled features.
         use_bands: Bands to learn from; None: all.
@@ -145,40 +161,71 @@ def train_model(
     """
     out = Path(out)
     _check_options(out, split_by, coverage, false_alarm_rate)
+    members = parse_uncertainty(uncertainty)
     group: Literal["block", "feature"] = "block" if split_by == "block" else "feature"
     stack = select_bands(open_stack(scenes, mask_clouds=mask_clouds, **declaration), use_bands)
-    raster = read_labels(labels, label_field, stack.geobox)
-    require_trainable(raster)
-    chosen = choose_system(system, stack, raster)
-    split = split_blocks(raster, block_size_m=block_size_m, buffer_m=buffer_m, seed=seed, group=group)
+    raster, strata, chosen = _read_known(stack, labels, label_field, target, system)
+    check_uncertainty(members, chosen)
+    split = split_blocks(strata, block_size_m=block_size_m, buffer_m=buffer_m, seed=seed, group=group)
     data = collect_training_data(stack, raster, split, chosen, seed=seed)
+    if isinstance(raster, TargetRaster):
+        objective = number_objective(chosen, raster, target_unit, data)
+    else:
+        objective = class_objective(chosen, raster.legend)
     fitted = fit_system(
         chosen,
         stack,
-        raster.legend,
+        objective,
         data,
         seed=seed,
         epochs=epochs,
         max_minutes=max_minutes,
         folder=out,
         progress=progress,
+        uncertainty=members,
     )
     provenance = training_provenance(stack.sources, labels=Path(labels), seed=seed) | {
         "system": chosen.name,
         "mask_clouds": mask_clouds,
         "split": split.summary(),
         "history": fitted.summary,
+        BAND_QUANTILES: training_quantiles(data[Part.TRAIN]),
     }
-    model = _assemble(fitted, stack, chosen, raster, out, provenance)
-    model, notes = fit_trust(
-        model, data[Part.TRAIN], data[Part.CALIBRATION], coverage=coverage, false_alarm_rate=false_alarm_rate, seed=seed
+    model = _assemble(fitted, stack, chosen, out, provenance)
+    numbers = isinstance(raster, TargetRaster)
+    fit, evaluate = (fit_error_bars, evaluate_numbers) if numbers else (fit_trust, evaluate_classifier)
+    model, notes = fit(
+        model,
+        data[Part.TRAIN],
+        data[Part.CALIBRATION] if numbers else calibration_part(data, chosen.kind),
+        coverage=coverage,
+        false_alarm_rate=false_alarm_rate,
+        seed=seed,
     )
-    figures = evaluate_classifier(model, data[Part.TEST], seed=seed)
+    figures = evaluate(model, data[Part.TEST], seed=seed)
     model = model.with_training(accuracy=figures, notes=notes)
     model = _write(model, out, onnx=onnx)
     if holdout is not None:
-        write_holdout(Path(holdout), raster, split, seed=seed)
+        _write_holdout(Path(holdout), raster, split, seed)
     return model
+
+
+def _read_known(
+    stack: SceneStack, labels: str | Path, label_field: str, target: str | None, system: str
+) -> tuple[LabelRaster | TargetRaster, LabelRaster, System]:
+    """Return what is known of the ground, classes by which a split can balance it, and the system to train."""
+    if target is not None:
+        numbers = read_number(labels, target, stack.geobox)
+        return numbers, numbers.strata(), choose_number_system(system, stack)
+    classes = require_trainable(read_labels(labels, label_field, stack.geobox))
+    return classes, classes, choose_system(system, stack, classes)
+
+
+def _write_holdout(path: Path, known: LabelRaster | TargetRaster, split: Split, seed: int) -> None:
+    if isinstance(known, TargetRaster):
+        write_number_holdout(path, known, split, seed=seed)
+    else:
+        write_holdout(path, known, split, seed=seed)
 
 
 def _check_options(out: Path, split_by: str, coverage: float, false_alarm_rate: float) -> None:

@@ -11,9 +11,11 @@ from ecumene.samples.labels import LabelRaster
 from ecumene.samples.patch_set import PatchSet
 from ecumene.samples.patches import collect_patches, collect_pixels
 from ecumene.samples.split import Split
+from ecumene.samples.targets import TargetRaster
 from ecumene.scenes.stack import SceneStack
 from ecumene.systems import System
 
+Labels = LabelRaster | TargetRaster
 PARTS = (Part.TRAIN, Part.VALIDATION, Part.CALIBRATION, Part.TEST)
 
 
@@ -35,7 +37,7 @@ def _frames(stack: SceneStack, system: System) -> list[SceneStack]:
 
 
 def _collect(
-    stack: SceneStack, labels: LabelRaster, split: Split, part: Part, system: System, seed: int, limit: int | None
+    stack: SceneStack, labels: Labels, split: Split, part: Part, system: System, seed: int, limit: int | None
 ) -> PatchSet:
     if system.patch_size == 1:
         return collect_pixels(stack, labels, split, part, limit_per_class=limit, seed=seed)
@@ -47,7 +49,7 @@ def _collect(
 
 def collect_training_data(
     stack: SceneStack,
-    labels: LabelRaster,
+    labels: Labels,
     split: Split,
     system: System,
     *,
@@ -58,11 +60,11 @@ def collect_training_data(
 
     Args:
         stack: The scenes.
-        labels: The labels on the stack's grid.
+        labels: Classes or numbers on the stack's grid.
         split: Which pixel belongs to which part.
         system: Decides between windows and pixels, images and series.
         seed: Of the subsampling.
-        pixels_per_class: Most pixels of a class for per-pixel systems; None: all.
+        pixels_per_class: Most pixels of a class (of all numbers) for per-pixel systems; None: all.
 
     Returns:
         The sets of all parts.
@@ -77,7 +79,7 @@ def collect_training_data(
         ]
         sets[part] = collected[0] if len(collected) == 1 else PatchSet.concatenate(collected)
     for part in (Part.TRAIN, Part.VALIDATION):
-        if len(sets[part]) == 0 or sets[part].class_counts(len(labels.legend)).sum() == 0:
+        if not sets[part].labelled.any():
             raise LabelError(
                 f"No labelled pixel with valid data is left for {part.name.lower()}; "
                 "give more or larger polygons, smaller blocks (--block-size) or a smaller buffer (--buffer)."

@@ -115,7 +115,8 @@ def _open(href: str) -> Any:
         driver = None if is_remote(href) else _driver_of(href)
         if driver is None and not is_remote(href):
             raise _unreadable(href)
-        dataset = rasterio.open(href, driver=driver)
+        with remote_environment(is_remote(href)):
+            dataset = rasterio.open(href, driver=driver)
     except (RasterioError, CRSError, OSError) as error:
         raise _unreadable(href) from error
     if dataset.driver not in _ALLOWED:

@@ -1,0 +1,100 @@
+"""`ecumene trust`: how far a model can be believed, and where to label next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ecumene.cli import options as opt
+
+if TYPE_CHECKING:
+    from ecumene.workflows.trust import TrustReport
+
+
+def trust(
+    model: Annotated[Path, typer.Argument(help="Folder of a model.", show_default=False)],
+    scenes: opt.Scenes,
+    labels: Annotated[
+        Path, typer.Option(help="Labels; of the training's own file only its test part counts.", show_default=False)
+    ],
+    out: opt.Out,
+    label_field: Annotated[str, typer.Option(help="Column of the class (vector labels).")] = "class",
+    wild: Annotated[
+        list[str] | None, typer.Option(help="A scene of another place or date: is it noticed? Repeat the option.")
+    ] = None,
+    teach: Annotated[
+        Path | None,
+        typer.Option(help="Write the model here with an outlier detector that has learned --wild (TARDIS)."),
+    ] = None,
+    places: Annotated[int, typer.Option(help="How many places to label next.")] = 20,
+    place_pixels: Annotated[int, typer.Option(help="Side of such a place in pixels.")] = 3,
+    strategy: Annotated[
+        str, typer.Option(help="mixed, combined, margin, entropy, epistemic, diversity, spread or random.")
+    ] = "mixed",
+    seed: Annotated[int, typer.Option(help="Of ties and the random strategy.")] = 0,
+    cloud_mask: Annotated[
+        bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
+    ] = None,
+    sensor: opt.Sensor = None,
+    level: opt.Level = None,
+    scale: opt.Scale = None,
+    offset: opt.Offset = None,
+    nodata: opt.Nodata = None,
+    unit: opt.Unit = None,
+    bands: opt.Bands = None,
+    time: opt.Time = None,
+    crs: opt.Crs = None,
+) -> None:
+    """Report calibration, class sets, error bars, outlier flags and their cost, and say where to label next."""
+    from ecumene.core.progress import progress_bar
+    from ecumene.workflows.trust import trust_report
+
+    with progress_bar("trust") as progress:
+        report = trust_report(
+            model,
+            scenes,
+            labels,
+            out,
+            label_field=label_field,
+            wild=wild or None,
+            teach=teach,
+            n_places=places,
+            place_pixels=place_pixels,
+            strategy=strategy,
+            seed=seed,
+            mask_clouds=cloud_mask,
+            progress=progress,
+            sensor=sensor,
+            level=level,
+            scale=scale,
+            offset=offset,
+            nodata=nodata,
+            unit=unit,
+            bands=opt.split_list(bands),
+            time=opt.split_list(time),
+            crs=crs,
+        )
+    print_trust(report)
+
+
+def print_trust(report: TrustReport) -> None:
+    """Print the tables and where the files are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecumene.workflows.trust_page import trust_tables
+
+    console = Console()
+    console.print(report.figures["labels"]["sentence"], highlight=False, soft_wrap=True)
+    for part in trust_tables(report.figures):
+        table = Table(
+            *part.columns, title=part.title, title_justify="left", caption=part.caption, caption_justify="left"
+        )
+        for row in part.rows:
+            table.add_row(*row)
+        console.print(table)
+    for note in report.figures["notes"]:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+    console.print(f"the report is {report.report}, the places are in {report.places}", highlight=False, soft_wrap=True)
