@@ -112,7 +112,7 @@ def kills(result: dict[str, Any]) -> str:
         f"\n## Killed again and again\n\nA collection of {result['tiles']} tiles was killed by SIGKILL "
         f"{result['kills']} times at random moments. {result['collections_finished']} collections were finished by "
         f"the runs that followed; of their {result['rasters_compared']} rasters {_different(result)} "
-        f"differ from an undisturbed run's. Seed {result['seed']}, {result['minutes']:.0f} minutes. "
+        f"differ from an undisturbed run's. Seed {result['seed']}, {result['minutes']:.1f} minutes. "
         "Source: `benchmarks/results/scale_kills.json`, made by `benchmarks/scale_kills.py`.\n"
     )
 

@@ -83,6 +83,10 @@ def has_native_bfloat16(*, cuda: bool) -> bool:
     return processor_has_bfloat16()
 
 
+STARTING_THREADS = torch.get_num_threads()
+"""Threads of torch before any executor has changed them."""
+
+
 class TorchExecutor:
     """See `models.contract.Executor`.
 
@@ -153,8 +157,10 @@ class TorchExecutor:
         dates: NDArray[np.float32] | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Run one of the module's functions, or its compiled form, on arrays; arguments as `Executor.run`."""
-        if self.threads is not None and torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
+        # Sums depend on the number of threads in their last digits: what another executor has set must not matter.
+        wanted = self.threads or STARTING_THREADS
+        if torch.get_num_threads() != wanted:
+            torch.set_num_threads(wanted)
         x = self._to_device(image)
         if not self.temporal:
             x = x.to(memory_format=torch.channels_last)
