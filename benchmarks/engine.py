@@ -7,12 +7,13 @@ processes of their own, interleaved round by round, medians reported:
   threads and streams (the fastest counts), with and without the outlier score;
 - the whole map: value, uncertainty, outlier, valid, as validated COGs with a STAC Item;
 - where the rest goes; peak memory at single and double height; start-up;
-- with `--peers name=python,...` other ways to map the same scene with the same weights (see `peers/`).
+- with `--peers name=python,...` other ways to map the same scene with the same weights (see `peers/`), with settings as
+  their documentation has them; with `--tune` also with the fastest of a few settings that a small scene has shown.
 
 On a machine that others use, only ratios of processor seconds mean something; on a quiet one, wall time.
 
     python benchmarks/engine.py --size 2048 --bands 4 --precision bf16 --rounds 2        # a trial
-    python benchmarks/engine.py --peers torchgeo=/path/to/python,dask=/path/to/python    # everything
+    python benchmarks/engine.py --peers torchgeo=/path/to/python,dask=/path/to/python --tune    # everything
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import numpy as np
 
 from common import machine, store
 from engine_data import CLASSES, DATES, export_weights, model_for, scenes_for
+from engine_peers import peer_scripts, run_peer, tune
 
 HERE = Path(__file__).parent
 ARRANGEMENTS = ((1056, 1, 1), (512, 1, 1), (256, 8, 1), (1056, 1, 2), (512, 1, 2), (256, 8, 2))
@@ -226,11 +228,13 @@ def agreement(first: Path, second: Path) -> float:
 def measure_peers(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Map the same scene with the same weights the other ways, interleaved with our own."""
     result: dict[str, Any] = {}
+    tunings: dict[str, Any] = {}
     cores = len(os.sched_getaffinity(0))
     for bands in arguments.bands:
         scene = scenes_for(arguments.cache, arguments.size, bands, series=False)[0]
         network = export_weights(model_for(arguments.cache, bands, series=False), arguments.cache / f"peer-{bands}")
         rows: dict[str, list[dict[str, Any]]] = {}
+        peers, tuning = peer_ways(arguments, folder, bands, network)
         for _ in range(arguments.rounds):
             for way in arguments.precision:
                 backend, _, precision = way.rpartition(":")
@@ -247,15 +251,29 @@ def measure_peers(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]
                     "options": {"backend": backend or "torch", "precision": precision} | arguments.options,
                 }
                 rows.setdefault(name, []).append(child("map", request) | {"map": str(out / "value.tif")})
-            for name, python, script in arguments.peers:
-                out = folder / f"{name}.tif"
-                words = [python, script, "--scene", scene, "--network", network, "--out", out, "--threads", cores]
-                done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
-                if done.returncode:
-                    raise SystemExit(f"The peer {name} failed:\n{done.stderr[-3000:]}")
-                rows.setdefault(name, []).append(json.loads(done.stdout.strip().splitlines()[-1]) | {"map": str(out)})
+            for name, python, script, settings in peers:
+                out = folder / f"{name.replace(' ', '-')}.tif"
+                done = run_peer(python, script, scene, network, out, cores, settings)
+                rows.setdefault(name, []).append(done | {"map": str(out)})
         result[f"{bands} bands"] = compare_peers(rows)
-    return result
+        tunings[f"{bands} bands"] = tuning
+    return {"peers": result} | ({"tuning": tunings} if arguments.tune else {})
+
+
+def peer_ways(
+    arguments: argparse.Namespace, folder: Path, bands: int, network: Path
+) -> tuple[list[tuple[str, str, Path, dict[str, Any]]], dict[str, Any]]:
+    """Return (name, interpreter, script, settings) of everything to run, and how the settings were found."""
+    ways: list[tuple[str, str, Path, dict[str, Any]]] = []
+    tuning: dict[str, Any] = {}
+    for name, python, script in arguments.peers:
+        ways.append((name, python, script, {}))
+        if arguments.tune:
+            scene = scenes_for(arguments.cache, arguments.tune_size, bands, series=False)[0]
+            cores = len(os.sched_getaffinity(0))
+            tuning[name] = tune(python, script, scene, network, folder, cores, agreement)
+            ways.append((f"{name} tuned", python, script, tuning[name]["settings"]))
+    return ways, tuning
 
 
 def compare_peers(rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -285,6 +303,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--peers", default="", help="name=python,...; names are those of scripts in peers/")
+    parser.add_argument("--tune", action="store_true", help="run the peers with tuned settings as well")
+    parser.add_argument("--tune-size", type=int, default=2048, help="edge of the scene that settings are tuned on")
     parser.add_argument("--options", type=json.loads, default={}, help="map options as JSON")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "ecumene-engine-benchmark")
     parser.add_argument("--store", action="store_true", help="write benchmarks/results/engine.json")
@@ -294,14 +314,6 @@ def parse() -> argparse.Namespace:
     peers = [entry.partition("=") for entry in arguments.peers.split(",") if entry]
     arguments.peers = [(script.stem, python, script) for name, _, python in peers for script in peer_scripts(name)]
     return arguments
-
-
-def peer_scripts(name: str) -> list[Path]:
-    """Return the scripts of a peer."""
-    found = sorted((HERE / "peers").glob(f"{name}_*.py"))
-    if not found:
-        raise SystemExit(f"There is no peer {name!r} in benchmarks/peers.")
-    return found
 
 
 def main() -> None:
@@ -325,7 +337,7 @@ def main() -> None:
         if "command" in arguments.parts:
             results["commands"] = measure_commands(arguments, folder)
         if "peers" in arguments.parts and arguments.peers:
-            results["peers"] = measure_peers(arguments, folder)
+            results |= measure_peers(arguments, folder)
     if arguments.store:
         print(store("engine", results))
     else:

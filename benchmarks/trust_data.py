@@ -229,7 +229,7 @@ def _oscd(seed: int) -> Iterator[Fold]:
             dealt = generator.choice(usable, size=int(group.max()) + 1, p=(0.6, 0.1, 0.3))
             part = dealt[group]
         for number, label in enumerate(PARTS):
-            cut = windows(image, change, group, part == number, channels, stride=16 if label == "train" else 32)
+            cut = windows(image, change, group, part == number, channels, stride=32)
             if cut is not None:
                 gathered[label].append(cut)
     yield Fold(test, {part: PatchSet.concatenate(sets) for part, sets in gathered.items()}, legend, "1")

@@ -33,6 +33,8 @@ NAME = "trust_outliers"
 FIRST_SEED = 0
 CLASS_SETS = {"salinas": 8, "rsscn7": 7}
 FIGURES = ("auroc", "fpr95", "flagged", "false_alarms")
+LINE = 250
+"""Longest line of the JSON, unless it is one entry."""
 
 
 def summarise(runs: list[dict[str, dict[str, Any]]]) -> dict[str, Any]:
@@ -120,6 +122,34 @@ def class_part(name: str, seeds: int) -> dict[str, Any]:
     return {"data": data_set(name, files), "mean_over_classes": mean, "left_out": left}
 
 
+def compacted(value: Any) -> Any:
+    """Return results with six significant digits, and without the values of a mean that has its deviation.
+
+    Fewer digits would change the third decimal of some figures, rounded a second time where they are shown.
+    """
+    if isinstance(value, dict):
+        spreads = value.get("standard_deviation") is not None and "mean" in value
+        return {key: compacted(entry) for key, entry in value.items() if not (spreads and key == "values")}
+    if isinstance(value, list):
+        return [compacted(entry) for entry in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def laid_out(value: Any, depth: int = 0) -> str:
+    """Return JSON in which only what is longer than a line is broken into lines."""
+    line = json.dumps(value, allow_nan=False)
+    if not isinstance(value, dict) or len(line) <= LINE:
+        return line
+    indent = " " * (depth + 1)
+    entries = (f"{indent}{json.dumps(key)}: {laid_out(entry, depth + 1)}" for key, entry in value.items())
+    return "{\n" + ",\n".join(entries) + "\n" + " " * depth + "}"
+
+
+def compact(path: Path) -> None:
+    """Rewrite the file of results shortly; a second time changes nothing."""
+    path.write_text(laid_out(compacted(json.loads(path.read_text()))) + "\n")
+
+
 def show(part: dict[str, Any]) -> None:
     """Print AUROC and FPR95 of a part."""
     tables = part["shifts"] if "shifts" in part else {"mean over left-out classes": part["mean_over_classes"]}
@@ -150,7 +180,7 @@ def main() -> None:
         parts[name] = {"seeds": list(range(FIRST_SEED, FIRST_SEED + arguments.seeds)), **found}
         print(name)
         show(found)
-        store(NAME, {"protocol": __doc__.split("\n\n    python")[0].strip(), "parts": parts})
+        compact(store(NAME, {"protocol": __doc__.split("\n\n    python")[0].strip(), "parts": parts}))
 
 
 if __name__ == "__main__":

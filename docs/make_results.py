@@ -15,7 +15,9 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+from engine_results import SECTIONS as ENGINE  # noqa: E402 - lies beside this file
 from physics_results import SECTIONS as PHYSICS  # noqa: E402 - lies beside this file
+from trust_results import SECTIONS as TRUST  # noqa: E402 - lies beside this file
 
 RESULTS = HERE.parent / "benchmarks" / "results"
 PAGE = HERE / "results.md"
@@ -216,10 +218,9 @@ def simulated_city(results: dict[str, Any]) -> str:
     )
 
 
-SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "main_path": main_path,
-    "simulated_city": simulated_city,
-} | PHYSICS
+SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = (
+    {"main_path": main_path, "simulated_city": simulated_city} | TRUST | ENGINE | PHYSICS
+)
 
 
 def make_page(folder: Path = RESULTS) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import INPUTS, LEGEND, make_network, make_spec
+from small_models import INPUTS, LEGEND, make_network, make_spec
 from torch import nn
 
 from ecumene.core.errors import ConfigurationError, MissingDependencyError, ModelError

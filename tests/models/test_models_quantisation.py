@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import INPUTS, LEGEND, make_network, make_spec
+from small_models import INPUTS, LEGEND, make_network, make_spec
 
 from ecumene.core.errors import ConfigurationError, ModelError
 from ecumene.models import quantisation

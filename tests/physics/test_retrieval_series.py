@@ -6,10 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_limits
 
 from ecumene.core.errors import ConfigurationError, ContractError, SceneError
 from ecumene.physics.series.merge import INCONSISTENT, SINGLE, InstrumentSeries, merge_series
 from ecumene.physics.series.trend import NOT_SIGNIFICANT, fit_trend
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Threads that wait for each other make small matrices many times slower on busy cores."""
+    with threadpool_limits(1):
+        yield
 
 
 def _part(name, first, last, truth, bias, error, rng):

@@ -47,7 +47,7 @@ def test_a_forest_is_explained_by_occlusion(forest, scene, tmp_path):
     assert names[0] == "sentinel-2/B01"
     with rasterio.open(scene) as dataset:
         x, y = dataset.xy(40, 30)
-    row, col = rasterio.transform.rowcol(transform, x, y)
+    row, col = (int(place) for place in rasterio.transform.rowcol(transform, x, y))
     np.testing.assert_allclose(bands[:, row, col], [effect["fall"] for effect in stored["effects"]], atol=1e-5)
     assert sum(effect["share"] for effect in stored["effects"]) == pytest.approx(1)
     assert "<img" in (out / "report.html").read_text()

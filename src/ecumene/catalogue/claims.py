@@ -230,6 +230,29 @@ def sweep(shelf: ClaimShelf, finished: Callable[[str], bool], stale: float = STA
             shelf.delete(name)
 
 
+def held(shelf: ClaimShelf, stale: float = STALE_SECONDS) -> list[str]:
+    """Return the units that somebody works on: those whose latest claim is not abandoned.
+
+    Args:
+        shelf: Where claims lie.
+        stale: Seconds without renewal after which a claim is given up.
+
+    Returns:
+        Names of units, sorted.
+    """
+    latest: dict[str, int] = {}
+    for name in shelf.names():
+        unit, _, generation = name.rpartition(".")
+        if generation.isdigit():
+            latest[unit] = max(int(generation), latest.get(unit, 0))
+    return sorted(unit for unit, generation in latest.items() if _is_held(shelf, f"{unit}.{generation}", stale))
+
+
+def _is_held(shelf: ClaimShelf, name: str, stale: float) -> bool:
+    """Whether a claim is there and counts; one that vanishes while it is looked at was released."""
+    return shelf.age(name) is not None and not _abandoned(shelf, name, stale)
+
+
 def _abandoned(shelf: ClaimShelf, name: str, stale: float) -> bool:
     holder = _holder_of(shelf.read(name))
     if holder is not None and holder.is_dead():

@@ -31,7 +31,7 @@ Crop = tuple[int, int, int, int]
 class Settings(BaseModel):
     """What all tiles of a collection have in common; a store goes on only with the settings that it began with."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     version: int = SETTINGS_VERSION
     software: str = __version__

@@ -32,6 +32,25 @@ Allow = Annotated[
     list[str] | None, typer.Option(help="Folder or URL prefix that a catalogue's assets may lie in; repeatable.")
 ]
 
+TILES = {
+    "stac": Stac,
+    "scene_list": SceneList,
+    "collection": Collection,
+    "aoi": Aoi,
+    "period": Period,
+    "grid": Grid,
+    "composite": Composite,
+    "resolution": Resolution,
+    "allow": Allow,
+    "cluster": Cluster,
+}
+"""Options of many scenes, in the order of `--help`."""
+
+
+def wanted(tiles: dict[str, Any]) -> bool:
+    """Whether the options name many scenes."""
+    return tiles["stac"] is not None or tiles["scene_list"] is not None
+
 
 def refuse_together(scenes: list[str] | None, clip: Path | None) -> None:
     """Refuse what does not go with tiles.
@@ -47,7 +66,7 @@ def refuse_together(scenes: list[str] | None, clip: Path | None) -> None:
         raise ConfigurationError("With --stac or --scenes the area is given by --aoi; use it instead of --clip.")
 
 
-def refuse_alone(scenes: list[str] | None, tiled: dict[str, Any], out: str) -> None:
+def refuse_alone(scenes: list[str] | None, tiles: dict[str, Any], out: str) -> None:
     """Refuse what makes sense with tiles only.
 
     Raises:
@@ -59,16 +78,31 @@ def refuse_alone(scenes: list[str] | None, tiled: dict[str, Any], out: str) -> N
         raise ConfigurationError(
             "No scene was given; name scenes, or a catalogue with --stac, or a list with --scenes."
         )
-    for key, value in tiled.items():
+    for option, value in tiles.items():
         if value is not None:
-            option = {"allowed_roots": "allow"}.get(key, key)
             raise ConfigurationError(f"--{option} is for many scenes; use it with --stac or --scenes.")
     if "://" in out:
         raise ConfigurationError("A single product is written to a folder; only --stac and --scenes write to a store.")
 
 
-def map_many(model: Path, out: str, source: dict[str, Any], declaration: Any, options: dict[str, Any]) -> None:
+def map_many(
+    model: Path,
+    out: str,
+    tiles: dict[str, Any],
+    declaration: Any,
+    options: dict[str, Any],
+    *,
+    cloud_mask: bool | None = None,
+) -> None:
     """Map many scenes and print what was done.
+
+    Args:
+        model: Folder of the model.
+        out: Folder or address of the collection.
+        tiles: Values of `TILES`.
+        declaration: What the scenes' files do not say.
+        options: Of the maps; None where the user says nothing.
+        cloud_mask: Whether clouds are left out; None: as in the training.
 
     Raises:
         PartialResultError: If some tiles could not be mapped; the others are whole.
@@ -77,11 +111,12 @@ def map_many(model: Path, out: str, source: dict[str, Any], declaration: Any, op
     from ecumene.mapping.options import MapOptions
     from ecumene.workflows.map_collection import map_collection
 
-    cluster = source.pop("cluster")
+    source = {name: value for name, value in tiles.items() if name not in {"scene_list", "allow", "cluster"}}
+    source |= {"scenes": tiles["scene_list"], "allowed_roots": tiles["allow"], "mask_clouds": cloud_mask}
     chosen = MapOptions.of(**{key: value for key, value in options.items() if value is not None})
     with progress_bar("map") as progress:
         result = map_collection(
-            model, out, cluster=cluster, declaration=declaration, options=chosen, progress=progress, **source
+            model, out, cluster=tiles["cluster"], declaration=declaration, options=chosen, progress=progress, **source
         )
     _print(result)
 

@@ -10,6 +10,7 @@ import typer
 from ecumene.cli import options as opt
 
 
+@opt.grouped(declaration=opt.DECLARATION)
 def despeckle(
     scene: Annotated[str, typer.Argument(help="Backscatter scene, or complex GeoTIFF.", show_default=False)],
     out: opt.Out,
@@ -24,21 +25,15 @@ def despeckle(
     steps: Annotated[int, typer.Option(help="Training steps of merlin.")] = 600,
     seed: Annotated[int, typer.Option(help="Of merlin's training.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product.")] = False,
-    sensor: opt.Sensor = None,
-    level: opt.Level = None,
-    scale: opt.Scale = None,
-    offset: opt.Offset = None,
-    nodata: opt.Nodata = None,
-    unit: opt.Unit = None,
-    bands: opt.Bands = None,
-    time: opt.Time = None,
-    crs: opt.Crs = None,
+    *,
+    declaration: opt.Group,
 ) -> None:
     """Remove speckle: backscatter, its error bar, outlier flag, validity, with STAC Item and quick-look."""
     from ecumene.cli.printing import print_product
     from ecumene.core.progress import progress_bar
     from ecumene.workflows.despeckle import despeckle as run
 
+    declaration |= {"time": (declaration["time"] or [None])[0]}  # one scene, so one time
     with progress_bar("despeckle") as progress:
         product = run(
             scene,
@@ -53,14 +48,6 @@ def despeckle(
             seed=seed,
             overwrite=overwrite,
             progress=progress,
-            sensor=sensor,
-            level=level,
-            scale=scale,
-            offset=offset,
-            nodata=nodata,
-            unit=unit,
-            bands=opt.split_list(bands),
-            time=time[0] if time else None,
-            crs=crs,
+            **declaration,
         )
     print_product(product)

@@ -10,6 +10,7 @@ import typer
 from ecumene.cli import options as opt
 
 
+@opt.grouped(declaration=opt.DECLARATION)
 def export(
     model: Annotated[Path, typer.Argument(help="Folder of a model.", show_default=False)],
     to: Annotated[str, typer.Option(help="onnx (into the model's folder) or openvino (a folder of its own).")] = "onnx",
@@ -24,15 +25,8 @@ def export(
     cloud_mask: Annotated[
         bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
     ] = None,
-    sensor: opt.Sensor = None,
-    level: opt.Level = None,
-    scale: opt.Scale = None,
-    offset: opt.Offset = None,
-    nodata: opt.Nodata = None,
-    unit: opt.Unit = None,
-    bands: opt.Bands = None,
-    time: opt.Time = None,
-    crs: opt.Crs = None,
+    *,
+    declaration: opt.Group,
 ) -> None:
     """Export a network to ONNX or OpenVINO, in fp32 or int8, or for Deepness."""
     from ecumene.core.progress import progress_bar
@@ -48,15 +42,7 @@ def export(
             calibration=calibration or (),
             mask_clouds=cloud_mask,
             progress=progress,
-            sensor=sensor,
-            level=level,
-            scale=scale,
-            offset=offset,
-            nodata=nodata,
-            unit=unit,
-            bands=opt.split_list(bands),
-            time=opt.split_list(time),
-            crs=crs,
+            **declaration,
         )
     for path in done.paths:
         typer.echo(str(path))

@@ -11,6 +11,7 @@ from ecumene.cli import collection as many
 from ecumene.cli import options as opt
 
 
+@opt.grouped(declaration=opt.DECLARATION, tiles=many.TILES)
 def map_(
     model: Annotated[Path, typer.Argument(help="Folder of a model.", show_default=False)],
     out: Annotated[
@@ -31,49 +32,14 @@ def map_(
         bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product made by another plan.")] = False,
-    sensor: opt.Sensor = None,
-    level: opt.Level = None,
-    scale: opt.Scale = None,
-    offset: opt.Offset = None,
-    nodata: opt.Nodata = None,
-    unit: opt.Unit = None,
-    bands: opt.Bands = None,
-    time: opt.Time = None,
-    crs: opt.Crs = None,
-    stac: many.Stac = None,
-    scene_list: many.SceneList = None,
-    collection: many.Collection = None,
-    aoi: many.Aoi = None,
-    period: many.Period = None,
-    grid: many.Grid = None,
-    composite: many.Composite = None,
-    resolution: many.Resolution = None,
-    allow: many.Allow = None,
-    cluster: many.Cluster = None,
+    *,
+    declaration: opt.Group,
+    tiles: opt.Group,
 ) -> None:
     """Map scenes: value, error bar, outlier flag, validity, with STAC Item and quick-look.
 
     With --stac or --scenes, many scenes are mapped tile by tile into a STAC collection.
     """
-    tiled: dict[str, Any] = {
-        "collection": collection,
-        "aoi": aoi,
-        "period": period,
-        "composite": composite,
-        "resolution": resolution,
-    }
-    tiled |= {"grid": grid, "allowed_roots": allow, "cluster": cluster}
-    declaration: dict[str, Any] = {
-        "sensor": sensor,
-        "level": level,
-        "scale": scale,
-        "offset": offset,
-        "nodata": nodata,
-        "unit": unit,
-        "bands": opt.split_list(bands),
-        "time": opt.split_list(time),
-        "crs": crs,
-    }
     options: dict[str, Any] = {
         "backend": backend,
         "precision": precision,
@@ -83,12 +49,11 @@ def map_(
         "probability": probability,
         "overwrite": overwrite,
     }
-    if stac is not None or scene_list is not None:
+    if many.wanted(tiles):
         many.refuse_together(scenes, clip)
-        source = tiled | {"stac": stac, "scenes": scene_list, "mask_clouds": cloud_mask}
-        many.map_many(model, out, source, declaration, options)
+        many.map_many(model, out, tiles, declaration, options, cloud_mask=cloud_mask)
         return
-    many.refuse_alone(scenes, tiled, out)
+    many.refuse_alone(scenes, tiles, out)
     from ecumene.cli.printing import print_product
     from ecumene.core.progress import progress_bar
     from ecumene.workflows.map import map_scenes

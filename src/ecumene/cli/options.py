@@ -1,9 +1,12 @@
-"""Options that several verbs share: how scenes are declared where their files do not say it."""
+"""Options that several verbs share, and how a verb takes a group of them as one dictionary."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,3 +55,55 @@ def split_list(values: list[str] | None) -> list[str] | None:
     if not values:
         return None
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+Group = dict[str, Any]
+"""The values of a group of options, by name."""
+
+DECLARATION: Mapping[str, Any] = {
+    "sensor": Sensor,
+    "level": Level,
+    "scale": Scale,
+    "offset": Offset,
+    "nodata": Nodata,
+    "unit": Unit,
+    "bands": Bands,
+    "time": Time,
+    "crs": Crs,
+}
+"""What scenes' files may not say: option and annotation, in the order of `--help`."""
+
+
+def grouped(**groups: Mapping[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a verb take groups of options as one dictionary each, while its command line has every option by itself.
+
+    Args:
+        **groups: For a keyword-only parameter of the verb, the options in it: name and annotation; all default to None.
+
+    Returns:
+        A decorator. The values of a group named `declaration` have `bands` and `time` split at commas.
+    """
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(verb)
+        def command(**given: Any) -> None:
+            collected = {group: {name: given.pop(name) for name in options} for group, options in groups.items()}
+            if "declaration" in collected:
+                said = collected["declaration"]
+                said |= {name: split_list(said[name]) for name in ("bands", "time")}
+            verb(**given, **collected)
+
+        parameters: list[inspect.Parameter] = []
+        for name, parameter in inspect.signature(verb, eval_str=True).parameters.items():
+            if name not in groups:
+                parameters.append(parameter)
+                continue
+            parameters += [
+                inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+                for option, annotation in groups[name].items()
+            ]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return decorate

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ecumene.mapping.product import Product
     from ecumene.models.bundle import Model
     from ecumene.workflows.assess import Assessment
+    from ecumene.workflows.assess_numbers import NumberAssessment
 
 
 def print_training(model: Model, out: Path) -> None:
@@ -71,10 +72,16 @@ def _number_table(accuracy: Mapping[str, Any]) -> Table:
     bars = accuracy["error_bars"]
     table.add_row("mean error bar", f"{bars['mean_standard_deviation']:.3f}")
     table.add_row("truth within it", f"{bars['within_one_standard_deviation']:.1%}")
+    before, key = accuracy["error_bars_before"], "uncertainty_calibration_error"
+    table.add_row(f"error bars ({bars['recalibration']})", f"UCE {before[key]:.3f} -> {bars[key]:.3f}")
+    table.add_row("CRPS", f"{bars['crps']:.3f}")
     if "intervals" in accuracy:
         found = accuracy["intervals"]
         text = f"cover {found['coverage']:.1%}, width {found['mean_width']:.3f}"
         table.add_row(f"{found['wanted_coverage']:.0%} intervals", text)
+        worst = found["coverage_worst_block"]
+        text = f"{found['coverage_mean_of_blocks']:.1%}, worst {'-' if worst is None else format(worst, '.1%')}"
+        table.add_row("coverage of blocks", text)
     if "outlier" in accuracy:
         table.add_row("flagged as outlier", f"{accuracy['outlier']['flagged_share_in_distribution']:.1%}")
     return table
@@ -91,8 +98,8 @@ def print_product(product: Product) -> None:
     Console().print(table)
 
 
-def print_assessment(assessment: Assessment) -> None:
-    """Print accuracy, areas and confusion matrix."""
+def print_assessment(assessment: Assessment | NumberAssessment) -> None:
+    """Print accuracy, areas and confusion matrix, or errors and coverage of numbers."""
     from rich.console import Console
     from rich.table import Table
 

@@ -9,6 +9,7 @@ import typer
 from ecumene.cli import options as opt
 
 
+@opt.grouped(declaration=opt.DECLARATION)
 def retrieve(
     spectra: Annotated[str, typer.Argument(help="Cube of top-of-atmosphere reflectance.", show_default=False)],
     out: opt.Out,
@@ -22,15 +23,8 @@ def retrieve(
     method: Annotated[str, typer.Option(help="optimal-estimation or network.")] = "optimal-estimation",
     seed: Annotated[int, typer.Option(help="Of the network.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product.")] = False,
-    sensor: opt.Sensor = None,
-    level: opt.Level = None,
-    scale: opt.Scale = None,
-    offset: opt.Offset = None,
-    nodata: opt.Nodata = None,
-    unit: opt.Unit = None,
-    bands: opt.Bands = None,
-    time: opt.Time = None,
-    crs: opt.Crs = None,
+    *,
+    declaration: opt.Group,
 ) -> None:
     """Retrieve atmospheric columns: value, error bar, outlier flag, validity, with STAC Item and quick-look."""
     from ecumene.cli.printing import print_product
@@ -62,14 +56,6 @@ def retrieve(
             seed=seed,
             overwrite=overwrite,
             progress=progress,
-            sensor=sensor,
-            level=level,
-            scale=scale,
-            offset=offset,
-            nodata=nodata,
-            unit=unit,
-            bands=opt.split_list(bands),
-            time=opt.split_list(time),
-            crs=crs,
+            **declaration,
         )
     print_product(product)

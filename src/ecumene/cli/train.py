@@ -9,7 +9,12 @@ import typer
 
 from ecumene.cli import options as opt
 
+Uncertainty = Annotated[
+    str, typer.Option(help="Error bars from members: single, ensemble:4, mc-dropout:8, laplace:16 or augmentation:8.")
+]
 
+
+@opt.grouped(declaration=opt.DECLARATION)
 def train(
     scenes: opt.Scenes,
     labels: Annotated[Path, typer.Option(help="Vector file or raster with labels.", show_default=False)],
@@ -19,10 +24,7 @@ def train(
         str | None, typer.Option(help="Learn the number in this column (or, so named, of a raster), not classes.")
     ] = None,
     target_unit: Annotated[str, typer.Option(help="Unit of that number.")] = "1",
-    uncertainty: Annotated[
-        str,
-        typer.Option(help="Error bars from members: single, ensemble:4, mc-dropout:8, laplace:16 or augmentation:8."),
-    ] = "single",
+    uncertainty: Uncertainty = "single",
     system: Annotated[str, typer.Option(help="System to train (see `ecumene systems`), or auto.")] = "auto",
     use_bands: Annotated[list[str] | None, typer.Option(help="Train on these bands only.")] = None,
     block_size: Annotated[float | None, typer.Option(help="Side of the blocks of the spatial split, metres.")] = None,
@@ -34,16 +36,12 @@ def train(
     max_minutes: Annotated[float | None, typer.Option(help="Stop training after this time.")] = None,
     coverage: Annotated[float, typer.Option(help="Share of pixels whose class set holds the truth.")] = 0.9,
     onnx: Annotated[bool, typer.Option("--onnx", help="Add an ONNX file, to map without torch.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Add an 8-bit ONNX file as well, if it agrees with float32 on the scenes.")
+    ] = False,
     cloud_mask: opt.CloudMask = True,
-    sensor: opt.Sensor = None,
-    level: opt.Level = None,
-    scale: opt.Scale = None,
-    offset: opt.Offset = None,
-    nodata: opt.Nodata = None,
-    unit: opt.Unit = None,
-    bands: opt.Bands = None,
-    time: opt.Time = None,
-    crs: opt.Crs = None,
+    *,
+    declaration: opt.Group,
 ) -> None:
     """Train a model from scenes and a few labelled polygons or points."""
     from ecumene.cli.printing import print_training
@@ -70,16 +68,9 @@ def train(
             max_minutes=max_minutes,
             coverage=coverage,
             onnx=onnx,
+            int8=int8,
             mask_clouds=cloud_mask,
             progress=progress,
-            sensor=sensor,
-            level=level,
-            scale=scale,
-            offset=offset,
-            nodata=nodata,
-            unit=unit,
-            bands=opt.split_list(bands),
-            time=opt.split_list(time),
-            crs=crs,
+            **declaration,
         )
     print_training(model, out)

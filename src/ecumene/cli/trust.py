@@ -20,7 +20,9 @@ def trust(
         Path, typer.Option(help="Labels; of the training's own file only its test part counts.", show_default=False)
     ],
     out: opt.Out,
-    label_field: Annotated[str, typer.Option(help="Column of the class (vector labels).")] = "class",
+    label_field: Annotated[
+        str | None, typer.Option(help="Column of the labels; default: class, or the name of the model's number.")
+    ] = None,
     wild: Annotated[
         list[str] | None, typer.Option(help="A scene of another place or date: is it noticed? Repeat the option.")
     ] = None,
@@ -47,7 +49,7 @@ def trust(
     time: opt.Time = None,
     crs: opt.Crs = None,
 ) -> None:
-    """Report calibration, class sets, error bars, outlier flags and their cost, and say where to label next."""
+    """Report calibration, class sets or intervals, outlier flags and their cost, and say where to label next."""
     from ecumene.core.progress import progress_bar
     from ecumene.workflows.trust import trust_report
 

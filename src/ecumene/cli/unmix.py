@@ -9,6 +9,7 @@ import typer
 from ecumene.cli import options as opt
 
 
+@opt.grouped(declaration=opt.DECLARATION)
 def unmix(
     cube: Annotated[str, typer.Argument(help="Scene with many bands, one acquisition.", show_default=False)],
     out: opt.Out,
@@ -20,15 +21,8 @@ def unmix(
     seed: Annotated[int, typer.Option(help="Of the extraction.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product.")] = False,
     cloud_mask: opt.CloudMask = True,
-    sensor: opt.Sensor = None,
-    level: opt.Level = None,
-    scale: opt.Scale = None,
-    offset: opt.Offset = None,
-    nodata: opt.Nodata = None,
-    unit: opt.Unit = None,
-    bands: opt.Bands = None,
-    time: opt.Time = None,
-    crs: opt.Crs = None,
+    *,
+    declaration: opt.Group,
 ) -> None:
     """Unmix a scene: abundances, error bars, residual, outlier flag, validity, with STAC Item and quick-look."""
     from ecumene.cli.printing import print_product
@@ -47,14 +41,6 @@ def unmix(
             mask_clouds=cloud_mask,
             overwrite=overwrite,
             progress=progress,
-            sensor=sensor,
-            level=level,
-            scale=scale,
-            offset=offset,
-            nodata=nodata,
-            unit=unit,
-            bands=opt.split_list(bands),
-            time=opt.split_list(time),
-            crs=crs,
+            **declaration,
         )
     print_product(product)

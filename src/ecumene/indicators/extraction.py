@@ -114,8 +114,10 @@ def extract_at(
                 "field, place and coordinate system."
             )
         classes = match_values(normalise_values(frame[field].tolist(), field), legend, f"reference points {name}")
-        points, missed = _points(frame.geometry, geobox.affine, Window(0, 0, dataset.height, dataset.width))
-        areas = [_pixels(item, position, geobox) for position, item in enumerate(frame.geometry) if not _is_point(item)]
+        points, missed = pixels_under(frame.geometry, geobox.affine, Window(0, 0, dataset.height, dataset.width))
+        areas = [
+            pixels_in(item, position, geobox) for position, item in enumerate(frame.geometry) if not is_point(item)
+        ]
         empty = sum(1 for item in areas if item.shape[1] == 0)
         found = np.concatenate([points, *areas], axis=1) if areas else points
         found = found[:, np.argsort(found[0], kind="stable")]
@@ -128,7 +130,7 @@ def extract_at(
         classes[position],
         _indices(codes[known], legend, Path(map_path).name),
         feature[position],
-        _groups(frame, group_field, feature)[position],
+        numbered_groups(frame, group_field, feature)[position],
         row,
         col,
         legend,
@@ -139,16 +141,17 @@ def extract_at(
     )
 
 
-def _is_point(geometry: Any) -> bool:
+def is_point(geometry: Any) -> bool:
+    """Whether a geometry is one or several points."""
     return bool(geometry.geom_type in {"Point", "MultiPoint"})
 
 
-def _points(geometries: Any, affine: Any, whole: Window) -> tuple[NDArray[np.int64], int]:
+def pixels_under(geometries: Any, affine: Any, whole: Window) -> tuple[NDArray[np.int64], int]:
     """Return `[3, N]` (position, row, column) of the points in the map, and how many features are not."""
     found, missed = [], 0
     inverse = ~affine
     for position, geometry in enumerate(geometries):
-        if not _is_point(geometry):
+        if not is_point(geometry):
             continue
         inside = 0
         for point in getattr(geometry, "geoms", [geometry]):
@@ -161,7 +164,7 @@ def _points(geometries: Any, affine: Any, whole: Window) -> tuple[NDArray[np.int
     return np.array(found, dtype=np.int64).reshape(-1, 3).T, missed
 
 
-def _pixels(geometry: Any, position: int, geobox: Any) -> NDArray[np.int64]:
+def pixels_in(geometry: Any, position: int, geobox: Any) -> NDArray[np.int64]:
     """Return `[3, N]` (position, row, column) of the pixel centres in a polygon, row by row."""
     from rasterio.features import rasterize
 
@@ -212,7 +215,7 @@ def _indices(codes: NDArray[np.int64], legend: Legend, name: str) -> NDArray[np.
     return indices
 
 
-def _groups(frame: Any, group_field: str | None, feature: NDArray[np.int64]) -> NDArray[np.int64]:
+def numbered_groups(frame: Any, group_field: str | None, feature: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return a number for each feature that is equal within a group."""
     if group_field is None or group_field not in frame.columns:
         return feature

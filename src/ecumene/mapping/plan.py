@@ -66,7 +66,7 @@ class Tile:
 class Plan(BaseModel):
     """What a run will do; equal plans give equal rasters."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     version: int = PLAN_VERSION
     software: str = __version__

@@ -80,7 +80,6 @@ class Executor(Protocol):
             dates: float32 `[B, T]` days since 1970-01-01, for temporal models.
 
         Returns:
-            (output `[B, n_outputs, H, W]`, already divided by the calibration's temperature where there
-            is one; outlier score `[B, H, W]`, larger is stranger), float32. Values at invalid pixels
-            are undefined but finite.
+            (output `[B, n_outputs, H, W]`, already scaled by the calibration where there is one; outlier score
+            `[B, H, W]`, larger is stranger), float32. Values at invalid pixels are undefined but finite.
         """

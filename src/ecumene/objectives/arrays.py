@@ -111,6 +111,21 @@ def as_uint8(x: Any) -> Any:
     return x.to(namespace(x).uint8) if is_tensor(x) else x.astype(np.uint8)
 
 
+def double(x: Any) -> Any:
+    """Return `x` in float64."""
+    return x.double() if is_tensor(x) else np.asarray(x, dtype=np.float64)
+
+
+def like_type(x: Any, like: Any) -> Any:
+    """Return `x` in the type of `like`."""
+    return x.to(like.dtype) if is_tensor(x) else np.asarray(x, dtype=np.asarray(like).dtype)
+
+
+def constant(values: Sequence[float], like: Any) -> Any:
+    """Return numbers `[N]` in the library, type and device of `like`."""
+    return like.new_tensor(list(values)) if is_tensor(like) else np.asarray(values, dtype=like.dtype)
+
+
 def per_channel(values: Sequence[float], like: Any) -> Any:
     """Return numbers shaped to multiply axis 1 of `like`, in its library, type and device."""
     shape = (1, len(values)) + (1,) * (like.ndim - 2)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ecumene.legends import Legend
 from ecumene.objectives.prediction import LayerSpec, Prediction
+from ecumene.objectives.variance_map import VarianceMap
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,10 +82,11 @@ class Objective(ABC):
         """Return the prediction of raw output."""
         return self.from_moments(self.moments(output))
 
-    def rescaled(self, variance_scale: float) -> Objective:
-        """Return the objective whose predicted variances carry this factor; itself where it predicts no variance.
+    def rescaled(self, variance_scale: float, variance_maps: Sequence[VarianceMap] | None = None) -> Objective:
+        """Return the objective whose predicted variances carry this factor, or these maps, one a target.
 
-        The factor is set and not multiplied, so that setting it again changes nothing.
+        An objective that predicts no variance returns itself. Both are set and not multiplied, so that setting them
+        again changes nothing; without maps, an earlier one is removed.
         """
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -15,6 +15,7 @@ from ecumene.objectives.contract import Direction, Objective, UnitOfWork
 from ecumene.objectives.multilabel import MultiLabel
 from ecumene.objectives.numeric import NumericObjective
 from ecumene.objectives.prediction import LayerSpec, Prediction
+from ecumene.objectives.variance_map import VarianceMap
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,9 +169,9 @@ class Members(Objective):
         )
         return (*specs[: where + 1], *added, *specs[where + 1 :])
 
-    def rescaled(self, variance_scale: float) -> Objective:
-        """Return the mixture of members with this variance scale."""
-        return Members(self.base.rescaled(variance_scale), self._members)
+    def rescaled(self, variance_scale: float, variance_maps: Sequence[VarianceMap] | None = None) -> Objective:
+        """Return the mixture of members with this variance scale and these maps."""
+        return Members(self.base.rescaled(variance_scale, variance_maps), self._members)
 
     def to_config(self) -> dict[str, Any]:
         """Return JSON-able arguments with the key `name`."""

@@ -36,6 +36,7 @@ class MultivariateRegression(NumericObjective):
         target_mean: Mean of each target in the training data, in `unit`.
         target_std: Standard deviation of each, positive.
         variance_scale: Factor on the predicted covariance that held-out blocks ask for.
+        variance_maps: See `NumericObjective`; correlations stay as they are.
 
     Raises:
         ConfigurationError: If an argument is out of range.
@@ -137,10 +138,10 @@ class MultivariateRegression(NumericObjective):
         mean, between, within = self._parts(moments)
         diagonal = [k for k, (row, column) in enumerate(self._pairs()) if row == column]
         center, scale = (arrays.per_channel(values, mean) for values in (self.target_mean, self.target_std))
-        factor = scale * math.sqrt(self.variance_scale)
         aleatoric = library.sqrt(arrays.clip(within[:, diagonal], 1e-12, None))
         epistemic = library.sqrt(arrays.clip(between[:, diagonal], 0.0, None))
         total = library.sqrt(aleatoric**2 + epistemic**2)
+        factor = self.bar_factor(total**2)
         value = mean * scale + center
         layers = {"value": value, "uncertainty": factor * total}
         covariance = between + within
@@ -157,8 +158,12 @@ class MultivariateRegression(NumericObjective):
             aleatoric=factor * aleatoric,
             epistemic=factor * epistemic,
             layers=layers,
-            details={"covariance": covariance * self.variance_scale},
+            details={"covariance": covariance * self._inflation(factor / scale)},
         )
+
+    def _inflation(self, factor: Any) -> Any:
+        """Return what recalibration multiplies standardised covariances by, pairs as `_pairs` orders them."""
+        return arrays.concatenate([(factor[:, row] * factor[:, column])[:, None] for row, column in self._pairs()])
 
     def layer_specs(self) -> tuple[LayerSpec, ...]:
         """Describe `value`, `uncertainty` and, for several targets, `correlation` (one band a pair)."""

@@ -11,12 +11,16 @@ from ecumene.core.errors import ConfigurationError
 from ecumene.objectives import arrays
 from ecumene.objectives.contract import Direction, Objective, UnitOfWork
 from ecumene.objectives.prediction import LayerSpec
+from ecumene.objectives.variance_map import VarianceMap
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LOG_VARIANCE_LIMITS = (-10.0, 10.0)
 """Of the standardised target: standard deviations of 0.7 % to 148 times the training data's."""
+
+
+Maps = Sequence[VarianceMap | Mapping[str, Any]]
 
 
 class NumericObjective(Objective):
@@ -28,7 +32,9 @@ class NumericObjective(Objective):
         target_mean: Mean of each target in the training data, in `unit`.
         target_std: Standard deviation of each, positive.
         variance_scale: Factor on the predicted variances that held-out blocks ask for
-            (`trust.calibration.fit_variance_scale`).
+            (`trust.variance_choice`).
+        variance_maps: A map from predicted to observed variance for each target (`VarianceMap` or its configuration),
+            instead of a factor; None: no such map.
 
     Raises:
         ConfigurationError: If an argument is out of range.
@@ -43,6 +49,7 @@ class NumericObjective(Objective):
         target_mean: Sequence[float] | float = 0.0,
         target_std: Sequence[float] | float = 1.0,
         variance_scale: float = 1.0,
+        variance_maps: Maps | None = None,
     ) -> None:
         names = tuple(targets)
         if not names or isinstance(targets, str) or len(set(names)) != len(names):
@@ -58,6 +65,7 @@ class NumericObjective(Objective):
         self.targets, self.unit = names, unit
         self.target_mean, self.target_std = means, stds
         self.variance_scale = float(variance_scale)
+        self.variance_maps = _read_maps(variance_maps, len(names), self.variance_scale)
 
     @abstractmethod
     def widen(self, moments: Any, members: int) -> Any:
@@ -93,6 +101,24 @@ class NumericObjective(Objective):
         standard: Tensor = (spread - center) / scale
         return standard
 
+    def bar_factor(self, variance: Any) -> Any:
+        """Return what turns standardised deviations into recalibrated ones in the targets' unit, `[B, D, ...]`.
+
+        Every part of an error bar takes the factor of the whole, so that total^2 = aleatoric^2 + epistemic^2 stays.
+
+        Args:
+            variance: Total predicted variances of the standardised targets, `[B, D, ...]`.
+        """
+        factor = arrays.per_channel(self.target_std, variance) * math.sqrt(self.variance_scale)
+        if self.variance_maps is None:
+            return factor
+        library = arrays.namespace(variance)
+        ratios = [
+            library.sqrt(chosen.ratio(variance[:, number] * std**2))[:, None]
+            for number, (chosen, std) in enumerate(zip(self.variance_maps, self.target_std, strict=True))
+        ]
+        return factor * arrays.concatenate(ratios)
+
     def layer_specs(self) -> tuple[LayerSpec, ...]:
         """Describe `value` and `uncertainty` (one standard deviation), float32 with NaN for nodata."""
         shared: dict[str, Any] = {"dtype": "float32", "nodata": math.nan, "unit": self.unit, "band_names": self.targets}
@@ -101,12 +127,13 @@ class NumericObjective(Objective):
             LayerSpec(name="uncertainty", role="uncertainty", description="one standard deviation", **shared),
         )
 
-    def rescaled(self, variance_scale: float) -> Self:
-        """Return the objective with this variance scale."""
-        return self.from_config({**self.to_config(), "variance_scale": variance_scale})
+    def rescaled(self, variance_scale: float, variance_maps: Sequence[VarianceMap] | None = None) -> Self:
+        """Return the objective with this variance scale and these maps."""
+        return self.from_config({**self.to_config(), "variance_scale": variance_scale, "variance_maps": variance_maps})
 
     def to_config(self) -> dict[str, Any]:
-        """Return JSON-able arguments with the key `name`."""
+        """Return JSON-able arguments with the key `name`; `variance_maps` only where there are some."""
+        maps = self.variance_maps
         return {
             "name": self.name,
             "targets": list(self.targets),
@@ -114,12 +141,24 @@ class NumericObjective(Objective):
             "target_mean": list(self.target_mean),
             "target_std": list(self.target_std),
             "variance_scale": self.variance_scale,
+            **({} if maps is None else {"variance_maps": [entry.to_config() for entry in maps]}),
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `to_config`."""
         return cls(**{key: value for key, value in config.items() if key != "name"})
+
+
+def _read_maps(maps: Maps | None, targets: int, scale: float) -> tuple[VarianceMap, ...] | None:
+    """Return the maps of variances, one a target."""
+    if maps is None:
+        return None
+    if isinstance(maps, str | Mapping) or not isinstance(maps, Sequence) or len(maps) != targets:
+        raise ConfigurationError(f"variance_maps must be a list of {targets} maps, one a target.")
+    if scale != 1.0:
+        raise ConfigurationError("Error bars take a variance_scale or variance_maps, but not both.")
+    return tuple(entry if isinstance(entry, VarianceMap) else VarianceMap.from_config(entry) for entry in maps)
 
 
 def bounded(raw: Any) -> Any:

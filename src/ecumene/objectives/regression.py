@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.objectives import arrays
-from ecumene.objectives.numeric import NumericObjective, bounded, unbounded
+from ecumene.objectives.numeric import Maps, NumericObjective, bounded, unbounded
 from ecumene.objectives.prediction import Prediction
 
 if TYPE_CHECKING:
@@ -39,9 +39,10 @@ class PixelRegression(NumericObjective):
         beta: Of the beta-negative-log-likelihood (Gaussian only), in [0, 1]; 0 is the plain likelihood, 0.5 the
             paper's advice where fits of the mean stall.
         variance_scale: Factor on the predicted variances that held-out blocks ask for
-            (`trust.calibration.fit_variance_scale`).
+            (`trust.variance_choice`).
         likelihood: `gaussian` or `laplace`.
         covariance: `diagonal`: a variance of its own for each target; `isotropic`: one for all of them.
+        variance_maps: See `NumericObjective`.
 
     Raises:
         ConfigurationError: If an argument is out of range.
@@ -59,8 +60,9 @@ class PixelRegression(NumericObjective):
         variance_scale: float = 1.0,
         likelihood: Likelihood = "gaussian",
         covariance: Variances = "diagonal",
+        variance_maps: Maps | None = None,
     ) -> None:
-        super().__init__(targets, unit, target_mean, target_std, variance_scale)
+        super().__init__(targets, unit, target_mean, target_std, variance_scale, variance_maps)
         if likelihood not in ("gaussian", "laplace") or covariance not in ("diagonal", "isotropic"):
             raise ConfigurationError(
                 "The likelihood of a regression is 'gaussian' or 'laplace' and its covariance 'diagonal' or "
@@ -145,14 +147,14 @@ class PixelRegression(NumericObjective):
         """Turn (blended) moments into value, standard deviations and layers in the targets' unit.
 
         `total`, `aleatoric` and `epistemic` are standard deviations, total^2 = aleatoric^2 + epistemic^2, after the
-        variance scale.
+        variance scale or map.
         """
         library = arrays.namespace(moments)
         mean, spread, variance = self._parts(moments)
         center = arrays.per_channel(self.target_mean, mean)
         scale = arrays.per_channel(self.target_std, mean)
         value = mean * scale + center
-        factor = scale * math.sqrt(self.variance_scale)
+        factor = self.bar_factor(variance + spread)
         deviation = factor * library.sqrt(variance + spread)
         return Prediction(
             value=value,

@@ -17,6 +17,7 @@ from ecumene.objectives.prediction import LayerSpec, Prediction
 from ecumene.trust.block_residuals import BlockResiduals
 from ecumene.trust.conformal import ConformalSets
 from ecumene.trust.intervals import ConformalIntervals
+from ecumene.trust.recalibration import IsotonicVariance
 from ecumene.trust.scaling import Scaling, Temperature, scaling_from_config, temperature_of
 
 
@@ -27,8 +28,9 @@ class Calibration:
     Attributes:
         scaling: How the executed model calibrates its logits; None where the output is not a set of logits.
         sets: Conformal sets of classes, fitted on probabilities after the scaling.
-        intervals: Conformal intervals of numbers, fitted on standard deviations after `variance_scale`.
+        intervals: Conformal intervals of numbers, fitted on standard deviations after `variance_scale` or `variances`.
         variance_scale: Factor on predicted variances, which `calibrated` puts into the objective.
+        variances: Maps of predicted variances instead of a factor, one a target, which `calibrated` puts there too.
         with_set_size: Also write the number of classes in each set.
         residuals: What error bars of class areas rest on.
     """
@@ -37,6 +39,7 @@ class Calibration:
     sets: ConformalSets | None = None
     intervals: ConformalIntervals | None = None
     variance_scale: float = 1.0
+    variances: tuple[IsotonicVariance, ...] | None = None
     with_set_size: bool = False
     residuals: BlockResiduals | None = None
 
@@ -46,12 +49,12 @@ class Calibration:
         return None if self.scaling is None else temperature_of(self.scaling)
 
     def calibrated(self, objective: Objective) -> Objective:
-        """Return the objective whose predictions carry this calibration's variance scale.
+        """Return the objective whose predictions carry this calibration's variance scale or maps.
 
-        Applying it again changes nothing: the scale is set, not multiplied. Other objectives come back as they are,
+        Applying it again changes nothing: they are set, not multiplied. Other objectives come back as they are,
         because the scaling is applied by the executed model.
         """
-        return objective.rescaled(self.variance_scale)
+        return objective.rescaled(self.variance_scale, self.variances)
 
     def extra_layer_specs(self, objective: Objective) -> tuple[LayerSpec, ...]:
         """Describe the layers that `extra_layers` gives for predictions of `objective`."""
@@ -124,6 +127,7 @@ class Calibration:
             "sets": None if self.sets is None else self.sets.to_config(),
             "intervals": None if self.intervals is None else self.intervals.to_config(),
             "variance_scale": self.variance_scale,
+            **({} if self.variances is None else {"variances": [entry.to_config() for entry in self.variances]}),
             "with_set_size": self.with_set_size,
             "residuals": None if self.residuals is None else self.residuals.to_config(),
         }
@@ -146,6 +150,7 @@ class Calibration:
             sets=None if config.get("sets") is None else ConformalSets.from_config(config["sets"]),
             intervals=None if config.get("intervals") is None else ConformalIntervals.from_config(config["intervals"]),
             variance_scale=scale,
+            variances=_read_variances(config.get("variances"), scale),
             with_set_size=bool(config.get("with_set_size", False)),
             residuals=None if config.get("residuals") is None else BlockResiduals.from_config(config["residuals"]),
         )
@@ -159,6 +164,15 @@ def _promise(sets: ConformalSets) -> str:
         f"aims to hold the true class with probability {sets.coverage:g}; {sets.n_groups} calibration blocks promise "
         f"{sets.promised:.2g}"
     )
+
+
+def _read_variances(stated: Any, scale: float) -> tuple[IsotonicVariance, ...] | None:
+    """Return the maps of variances of a description."""
+    if stated is None:
+        return None
+    if not isinstance(stated, list | tuple) or not stated or scale != 1.0:
+        raise ModelError("The model's variance calibration is damaged; get the model again from its source.")
+    return tuple(IsotonicVariance.from_config(entry) for entry in stated)
 
 
 def _read_scaling(config: Mapping[str, Any]) -> Scaling | None:

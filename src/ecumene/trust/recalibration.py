@@ -6,50 +6,51 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, LabelError, ModelError
+from ecumene.objectives.variance_map import MOST_KNOTS, VarianceMap
 
-MOST_KNOTS = 64
+BLOCKS_A_KNOT = 8
+"""Blocks that a knot of a variance map rests on: with fewer it repeats the luck of a block."""
 Floats = NDArray[np.floating]
 
 
-@dataclass(frozen=True)
-class IsotonicVariance:
-    """A rising map from predicted to observed variance, constant beyond its ends.
-
-    Attributes:
-        predicted: Predicted variances at the knots, rising.
-        observed: Variance at each knot, never falling, positive.
-    """
-
-    predicted: tuple[float, ...]
-    observed: tuple[float, ...]
+class IsotonicVariance(VarianceMap):
+    """A rising map from predicted to observed variance, fitted by isotonic regression; see `VarianceMap`."""
 
     @classmethod
     def fit(
-        cls, mean: Floats, deviation: Floats, target: Floats, groups: NDArray[np.generic] | None = None
+        cls,
+        mean: Floats,
+        deviation: Floats,
+        target: Floats,
+        groups: NDArray[np.generic] | None = None,
+        prior: float = 0.0,
     ) -> IsotonicVariance:
         """Fit the map on held-out elements: isotonic regression of squared errors on predicted variances.
 
         Where predicted variances sort the errors rightly but have the wrong size, and wrongly so by different factors
         for small and large ones, this mends what one factor (`calibration.fit_variance_scale`) cannot. It needs many
-        elements: small sets are fitted too well.
+        elements: small sets are fitted too well (`variance_choice.choose_variance` finds out).
 
         Args:
             mean: `[N]` predicted means.
             deviation: `[N]` predicted standard deviations, positive.
             target: `[N]`; NaN does not count.
-            groups: `[N]` spatial block of each element; blocks then count alike.
+            groups: `[N]` spatial block of each element; blocks then count alike, and each knot has those of
+                `BLOCKS_A_KNOT` or more.
+            prior: Blocks (elements without groups) that are thought to have said beforehand, at every knot, that one
+                factor on all variances is right.
 
         Raises:
             ConfigurationError: If arguments do not fit together.
             LabelError: If fewer than ten elements have a target, or no prediction differs from its target.
         """
-        m, s, y, w = _known(mean, deviation, target, groups)
+        m, s, y, w, block = _known(mean, deviation, target, groups)
         error = (y - m) ** 2
         if not error.any():
             raise LabelError("All calibration predictions equal their targets, which leaves no error bar to fit.")
@@ -59,12 +60,17 @@ class IsotonicVariance:
         share = np.bincount(position, weights=w)
         middle = np.cumsum(share) - 0.5 * share
         knots = min(MOST_KNOTS, max(2, len(s) // 25))
+        if groups is not None:
+            knots = min(knots, max(2, (int(block.max()) + 1) // BLOCKS_A_KNOT))
         piece = np.minimum((middle * knots).astype(np.int64), knots - 1)
         _, piece = np.unique(piece, return_inverse=True)
         weight = np.bincount(piece, weights=share)
         at = np.bincount(piece, weights=share * values) / weight
         sums = np.bincount(position, weights=w * error)
         raw = np.asarray(np.bincount(piece, weights=sums) / weight, np.float64)
+        if prior > 0.0:
+            said = _effective_blocks(piece[position], block, w)
+            raw = (said * raw + prior * float(w @ (error / s**2)) * at) / (said + prior)
         observed = _isotonic(raw, np.asarray(weight, np.float64))
         floor = 1e-6 * float(observed.max())
         return cls(tuple(at.tolist()), tuple(np.maximum(observed, floor).tolist()))
@@ -72,24 +78,22 @@ class IsotonicVariance:
     def apply(self, deviation: Floats) -> Floats:
         """Return recalibrated standard deviations, like `deviation`."""
         spread = np.asarray(deviation)
-        variance = np.interp(spread.astype(np.float64) ** 2, self.predicted, self.observed)
-        return np.asarray(np.sqrt(variance), dtype=spread.dtype)
-
-    def to_config(self) -> dict[str, Any]:
-        """Return a JSON-able description."""
-        return {"predicted": list(self.predicted), "observed": list(self.observed)}
+        wide = spread.astype(np.float64)
+        return np.asarray(wide * np.sqrt(self.ratio(wide**2)), dtype=spread.dtype)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> IsotonicVariance:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild from `to_config`.
 
         Raises:
             ModelError: If the description is damaged.
         """
-        at, observed = _knots(config, "predicted", "observed")
-        if np.diff(observed).min(initial=0.0) < 0 or observed[0] <= 0 or at[0] < 0:
-            raise ModelError("The model's variance calibration is damaged; get the model again from its source.")
-        return cls(tuple(at), tuple(observed))
+        try:
+            return super().from_config(config)
+        except ConfigurationError as error:
+            raise ModelError(
+                "The model's variance calibration is damaged; get the model again from its source."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class QuantileRecalibration:
         """Fit the map on held-out elements; arguments and refusals as `IsotonicVariance.fit`."""
         from scipy.special import ndtr
 
-        m, s, y, w = _known(mean, deviation, target, groups)
+        m, s, y, w, _ = _known(mean, deviation, target, groups)
         score = (y - m) / s
         order = np.argsort(score, kind="stable")
         share = np.cumsum(w[order]) - 0.5 * w[order]
@@ -166,10 +170,21 @@ def _isotonic(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArr
     return np.asarray(isotonic_regression(values, weights=weight).x, dtype=np.float64)
 
 
+def _effective_blocks(
+    piece: NDArray[np.intp], block: NDArray[np.intp], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return how many equal blocks the weights in each piece are worth (Kish), `[pieces]`."""
+    pieces, blocks = int(piece.max()) + 1, int(block.max()) + 1
+    if blocks == len(block):  # every element is a block: no table of pieces and blocks is needed
+        return np.asarray(np.bincount(piece, weights=weight) ** 2 / np.bincount(piece, weights=weight**2), np.float64)
+    table = np.bincount(piece * blocks + block, weights=weight, minlength=pieces * blocks).reshape(pieces, blocks)
+    return np.asarray(table.sum(axis=1) ** 2 / (table**2).sum(axis=1), np.float64)
+
+
 def _known(
     mean: Floats, deviation: Floats, target: Floats, groups: NDArray[np.generic] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return (means, deviations, targets, weights with sum 1) of the elements with a target."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
+    """Return (means, deviations, targets, weights with sum 1, blocks from 0) of the elements with a target."""
     m, s, y = (np.asarray(part, dtype=np.float64) for part in (mean, deviation, target))
     if m.ndim != 1 or m.shape != s.shape or m.shape != y.shape or (groups is not None and np.shape(groups) != m.shape):
         raise ConfigurationError("Recalibration needs means, deviations, targets and groups of one shape [N].")
@@ -180,9 +195,9 @@ def _known(
     if not np.isfinite(m).all() or not np.isfinite(s).all() or s.min() <= 0.0:
         raise ConfigurationError("Recalibration needs finite means and positive standard deviations.")
     if groups is None:
-        return m, s, y, np.full(len(m), 1.0 / len(m))
+        return m, s, y, np.full(len(m), 1.0 / len(m)), np.arange(len(m))
     _, block, counts = np.unique(np.asarray(groups)[known], return_inverse=True, return_counts=True)
-    return m, s, y, 1.0 / (len(counts) * counts[block])
+    return m, s, y, 1.0 / (len(counts) * counts[block]), block
 
 
 def _knots(config: Mapping[str, Any], first: str, second: str) -> tuple[list[float], list[float]]:

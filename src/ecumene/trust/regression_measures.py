@@ -14,6 +14,9 @@ from ecumene.trust.measures import risk_coverage_curve
 Floats = NDArray[np.floating]
 Array = NDArray[np.float64]
 
+FEWEST_IN_A_BLOCK = 5
+"""Elements from which on a block's own coverage says anything."""
+
 
 @dataclass(frozen=True)
 class VarianceDiagram:
@@ -165,6 +168,86 @@ def interval_score(lower: Floats, upper: Floats, target: Floats, coverage: float
 def interval_width(lower: Floats, upper: Floats) -> float:
     """Return the mean width of intervals."""
     return float(np.mean(np.asarray(upper, dtype=np.float64) - np.asarray(lower, dtype=np.float64)))
+
+
+@dataclass(frozen=True)
+class IntervalReport:
+    """Coverage and width of intervals on elements that they were not fitted on.
+
+    Attributes:
+        coverage: Share of all truths inside.
+        block_coverage: Mean over blocks of that share, every block with the same weight.
+        block_error: Standard error of that mean over blocks; None with one block.
+        worst_block: Smallest share of a block of at least `FEWEST_IN_A_BLOCK` elements; None where there is none.
+        blocks: Share of each block, in the order of the blocks' numbers.
+        mean_width: Mean width, in the target's unit.
+        score: Mean `interval_score`.
+        width_without_inputs: Width of the one interval between two quantiles of these truths that holds as many of them
+            as was wanted; intervals that are not shorter are worth nothing.
+    """
+
+    coverage: float
+    block_coverage: float
+    block_error: float | None
+    worst_block: float | None
+    blocks: tuple[float, ...]
+    mean_width: float
+    score: float
+    width_without_inputs: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able form."""
+        return {
+            "coverage": self.coverage,
+            "coverage_mean_of_blocks": self.block_coverage,
+            "coverage_standard_error_over_blocks": self.block_error,
+            "coverage_worst_block": self.worst_block,
+            "coverage_per_block": list(self.blocks),
+            "blocks": len(self.blocks),
+            "mean_width": self.mean_width,
+            "interval_score": self.score,
+            "width_without_inputs": self.width_without_inputs,
+        }
+
+
+def interval_report(
+    lower: Floats, upper: Floats, target: Floats, coverage: float, groups: NDArray[np.generic] | None = None
+) -> IntervalReport:
+    """Measure intervals.
+
+    Args:
+        lower: `[N]`.
+        upper: `[N]`.
+        target: `[N]`; NaN does not count.
+        coverage: What was wanted.
+        groups: `[N]` block of each element; None: all elements are one block.
+
+    Raises:
+        ConfigurationError: If lengths differ, there is no target, or the coverage is out of range.
+    """
+    low, high, y = (np.asarray(part, dtype=np.float64).ravel() for part in (lower, upper, target))
+    block = np.zeros(len(y), np.int64) if groups is None else np.asarray(groups).ravel()
+    if not low.size == high.size == y.size == block.size:
+        raise ConfigurationError("Intervals, targets and blocks to measure must be equally many.")
+    score = interval_score(low, high, y, coverage)
+    known = np.isfinite(y)
+    low, high, y = low[known], high[known], y[known]
+    inside = (low <= y) & (y <= high)
+    _, number = np.unique(block[known], return_inverse=True)
+    counts = np.bincount(number)
+    shares = np.bincount(number, weights=inside) / counts
+    large = shares[counts >= FEWEST_IN_A_BLOCK]
+    ends = np.quantile(y, (0.5 - 0.5 * coverage, 0.5 + 0.5 * coverage))
+    return IntervalReport(
+        coverage=float(inside.mean()),
+        block_coverage=float(shares.mean()),
+        block_error=float(shares.std(ddof=1) / np.sqrt(len(shares))) if len(shares) > 1 else None,
+        worst_block=float(large.min()) if large.size else None,
+        blocks=tuple(shares.tolist()),
+        mean_width=interval_width(low, high),
+        score=score,
+        width_without_inputs=float(ends[1] - ends[0]),
+    )
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from ecumene.indicators.extraction import Extraction, extract_at
 from ecumene.indicators.olofsson import OlofssonReport, olofsson_report
 from ecumene.legends import Legend
 from ecumene.mapping.product import Product, open_product
+from ecumene.workflows.assess_numbers import NumberAssessment, assess_numbers
 
 BLOCK_COLUMN = "block"
 """Column of a reference file that says which points belong together (for bootstrap intervals)."""
@@ -110,6 +111,33 @@ def assess_map(
     if out is not None:
         write_json(out, assessment.to_dict())
     return assessment
+
+
+def assess_product(
+    product: str | Path | Product,
+    reference: str | Path,
+    *,
+    field: str | None = None,
+    out: str | Path | None = None,
+    confidence: float = 0.95,
+) -> Assessment | NumberAssessment:
+    """Compare a product with reference labels: classes by `assess_map`, numbers by `assess_numbers`.
+
+    Args:
+        product: A product of classes or of numbers.
+        reference: Vector file, see there.
+        field: Column of the reference; None: `class` for classes, the number's name for numbers.
+        out: JSON file to write.
+        confidence: Level of all intervals.
+
+    Raises:
+        ProductError: If the product cannot be used.
+        LabelError: If the reference cannot be used, or none of it lies on the map.
+    """
+    opened = product if isinstance(product, Product) else open_product(Path(product))
+    if opened.legend is None:
+        return assess_numbers(opened, reference, field=field, out=out, confidence=confidence)
+    return assess_map(opened, reference, field=field or "class", out=out, confidence=confidence)
 
 
 def _areas_with_probabilities(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ecumene.core.errors import SceneError
 from ecumene.core.window import Window
 from ecumene.models.bundle import Model
+from ecumene.scenes.stack import SceneStack
 from ecumene.workflows.stacks import Declaration, open_stack
 
 EDGE = 256
@@ -42,10 +43,31 @@ def read_windows(
         SceneError: If the scenes have fewer than two windows with enough valid pixels.
         ContractError: If a scene does not fit the model.
     """
+    return windows_of(
+        model, (open_stack(scene, mask_clouds=mask_clouds, **declaration) for scene in scenes), len(scenes)
+    )
+
+
+def windows_of(model: Model, stacks: Iterable[SceneStack], count: int) -> tuple[Windows, Windows]:
+    """Read windows evenly over stacks, every other one for the one purpose and for the other.
+
+    Args:
+        model: Chooses the channels.
+        stacks: Of one date each.
+        count: How many stacks there are.
+
+    Returns:
+        (calibration windows, held-out windows), each `[1, C, H, W]` in physical units with NaN for nodata; at most
+        `MOST_WINDOWS` together, but two a stack.
+
+    Raises:
+        SceneError: If the stacks have fewer than two windows with enough valid pixels.
+        ContractError: If a stack does not fit the model.
+    """
     found: Windows = []
-    share = max(2, MOST_WINDOWS // len(scenes))
-    for scene in scenes:
-        stack = model.match(open_stack(scene, mask_clouds=mask_clouds, **declaration))
+    share = max(2, MOST_WINDOWS // count)
+    for given in stacks:
+        stack = model.match(given)
         shape = (int(stack.geobox.shape[0]), int(stack.geobox.shape[1]))
         for window in _lattice(shape, model.spec.stride, share):
             image = stack.read(window).image[0]

@@ -10,12 +10,15 @@ from typing import Any, Literal, Unpack, get_args
 
 import numpy as np
 
-from ecumene.core.errors import ConfigurationError, ModelError
+from ecumene.core.errors import ConfigurationError, EcumeneError, ModelError
 from ecumene.core.files import atomic_path, write_json
 from ecumene.core.optional import require
 from ecumene.core.progress import Progress, silent
 from ecumene.models.bundle import Model
 from ecumene.models.folder import ONNX, ONNX_INT8
+from ecumene.scenes.stack import SceneStack
+from ecumene.systems import System
+from ecumene.workflows.calibration_windows import Windows, read_windows, windows_of
 from ecumene.workflows.stacks import Declaration
 
 Target = Literal["onnx", "openvino"]
@@ -93,7 +96,9 @@ def export_model(
     if precision == "int8" and (calibration or bundle.onnx_int8 is None):
         if not calibration:
             raise ConfigurationError(NO_CALIBRATION)
-        bundle, report, notes = _quantised(bundle, calibration, mask_clouds, progress, declaration)
+        masked = bool(bundle.spec.training.get("mask_clouds", True)) if mask_clouds is None else mask_clouds
+        windows = read_windows(bundle, calibration, mask_clouds=masked, **declaration)
+        bundle, report, notes = _quantised(bundle, *windows, progress)
     if to == "openvino":
         target = Path(out) if out else folder.with_name(f"{folder.name}-openvino")
         return _export_openvino(bundle, precision, target, report, notes)
@@ -120,19 +125,59 @@ def _check(to: str, precision: str, purpose: str, calibration: Sequence[str | Pa
         raise ConfigurationError("Deepness reads ONNX in fp32; leave out --to and --precision.")
 
 
+def add_graphs(model: Model, stack: SceneStack, *, int8: bool, progress: Progress = silent) -> Model:
+    """Return a trained network with its ONNX graph and, on request, the 8-bit one, scaled by pixels of its scenes.
+
+    Args:
+        model: A network; one that reads single images for `int8`.
+        stack: The scenes of the training; each of their dates gives windows.
+        int8: Add the 8-bit graph. Where none agrees with float32, the model has a note that says so, and no such graph.
+        progress: Called with (done, total, what).
+
+    Returns:
+        The model with the graphs, and with notes about them.
+
+    Raises:
+        ModelError: If the network cannot be exported.
+        MissingDependencyError: If a library is missing.
+    """
+    from ecumene.models.export import export_onnx
+
+    model = export_onnx(model)
+    if not int8:
+        return model
+    dates = [stack.at(position) for position in range(len(stack.times))] if len(stack.times) > 1 else [stack]
+    try:
+        model, _, notes = _quantised(model, *windows_of(model, dates, len(dates)), progress)
+        notes = [f"int8: {note}" for note in notes]
+    except EcumeneError as error:  # the training is not lost for it
+        notes = [f"There is no int8 network: {error}"]
+    return model.with_training(notes=[*model.spec.training.get("notes", []), *notes])
+
+
+def check_graphs(system: System, *, int8: bool) -> None:
+    """Refuse before a training what could not be exported after it.
+
+    Raises:
+        ConfigurationError: If an 8-bit network is asked for of a system that has no convolutions on one image.
+        MissingDependencyError: If a library is missing.
+    """
+    if int8 and (system.kind != "network" or system.reads != "image"):
+        raise ConfigurationError(
+            f"--int8 is for networks of convolutions on one image, not for {system.name}; leave it out, or use "
+            "--system unet-small."
+        )
+    if system.kind == "network":
+        for library in ("onnx", "onnxscript", "onnxruntime"):
+            require(library)
+
+
 def _quantised(
-    bundle: Model,
-    calibration: Sequence[str | Path],
-    mask_clouds: bool | None,
-    progress: Progress,
-    declaration: Declaration,
+    bundle: Model, fitted: Windows, held_out: Windows, progress: Progress
 ) -> tuple[Model, dict[str, Any], list[str]]:
     """Return the bundle with its quantised graph, figures, and sentences."""
     from ecumene.models.quantisation import quantise
-    from ecumene.workflows.calibration_windows import read_windows
 
-    masked = bool(bundle.spec.training.get("mask_clouds", True)) if mask_clouds is None else mask_clouds
-    fitted, held_out = read_windows(bundle, calibration, mask_clouds=masked, **declaration)
     result = quantise(bundle, fitted, held_out, progress=progress)
     last = result.steps[-1]
     report = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from ecumene.catalogue.area import Area, read_area
-from ecumene.catalogue.claims import sweep
+from ecumene.catalogue.claims import STALE_SECONDS, held, sweep
 from ecumene.catalogue.cluster import Address, parse_cluster, run_on_cluster
 from ecumene.catalogue.collection import write_collection
 from ecumene.catalogue.composites import COMPOSITES, CompositeKind
@@ -246,7 +246,7 @@ def _settle(store: Store, plan: CollectionPlan, options: MapOptions, model: Mode
         (the plan that counts, the model as it is executed).
 
     Raises:
-        ProductError: If the store was begun with other settings and may not be overwritten.
+        ProductError: If the store was begun with other settings and may not be overwritten, or another run is at work.
     """
     name = f"{WORK}/{PLAN_NAME}"
     kept = _kept_settings(store, options)
@@ -260,12 +260,23 @@ def _settle(store: Store, plan: CollectionPlan, options: MapOptions, model: Mode
         if not different and (not options.overwrite or _same_units(store, plan, kept)):
             return _settled(replace(plan, settings=kept), model)
     if options.overwrite:
+        _refuse_if_busy(store)
         store.clear_tiles()
         store.prepare()
     settled, executed = _settled(plan, model)
     if store.create_text(name, settled.settings.text()):
         return settled, executed
     return _settle(store, plan, options.model_copy(update={"overwrite": False}), model)  # another run was first
+
+
+def _refuse_if_busy(store: Store) -> None:
+    """Refuse to delete what another run works on; a run has claims all the time but for a moment between two tiles."""
+    busy = held(store.claims)
+    if busy:
+        raise ProductError(
+            f"Another run works on {store} (tile {busy[0]}), so it was not overwritten; stop that run or wait for its "
+            f"end, and {STALE_SECONDS:.0f} s more if its machine is gone."
+        )
 
 
 def _settled(plan: CollectionPlan, model: Model) -> tuple[CollectionPlan, Model]:

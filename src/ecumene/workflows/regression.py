@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,12 @@ from ecumene.samples.split import Split
 from ecumene.samples.targets import TargetRaster, read_targets
 from ecumene.scenes.stack import SceneStack
 from ecumene.systems import System, get_system
-from ecumene.trust.calibration import Calibration, fit_variance_scale
+from ecumene.trust.calibration import Calibration
 from ecumene.trust.intervals import ConformalIntervals
 from ecumene.trust.outlier import CombinedDetector
+from ecumene.trust.quantile import best_coverage
+from ecumene.trust.regression_measures import interval_report
+from ecumene.trust.variance_choice import VarianceChoice, choose_variance
 from ecumene.workflows.evaluate import error_bar_figures
 from ecumene.workflows.fit import with_own_members
 from ecumene.workflows.training_data import TrainingData
@@ -33,6 +37,8 @@ from ecumene.workflows.training_data import TrainingData
 SERIES_FROM = 3
 MOST_PIXELS = 200_000
 FEWEST_HELD_OUT = 50
+CHOICE = "error_bar_choice"
+"""Key of `ModelSpec.training` that says how error bars were recalibrated, and why."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,10 @@ def fit_error_bars(
     false_alarm_rate: float = 0.02,
     seed: int = 0,
 ) -> tuple[Model, list[str]]:
-    """Fit variance scale, conformal intervals and the outlier detector; return the model with them.
+    """Recalibrate error bars, fit conformal intervals and the outlier detector; return the model with them.
+
+    Error bars are left alone, multiplied by one factor or mapped isotonically, by what surely gains on left-out blocks
+    (`trust.variance_choice`); intervals are fitted after it.
 
     Args:
         model: A fitted model of one number.
@@ -181,12 +190,16 @@ def fit_error_bars(
     Returns:
         The model, and sentences about what could not be fitted and why.
     """
-    known, fresh = (numbers_at_labels(model, patches, seed=seed) for patches in (train, held_out))
+    bare = model.with_trust(calibration=Calibration())  # an earlier recalibration is replaced, not added to
+    known, fresh = (numbers_at_labels(bare, patches, seed=seed) for patches in (train, held_out))
     notes: list[str] = []
-    scale, intervals = 1.0, None
+    choice, intervals = VarianceChoice(), None
     try:
-        scale = fit_variance_scale(fresh.mean, fresh.deviation, fresh.target)
-        intervals = _intervals(replace(fresh, deviation=fresh.deviation * np.sqrt(scale)), coverage, notes)
+        choice = choose_variance(fresh.mean, fresh.deviation, fresh.target, fresh.group)
+        notes.append(choice.note)
+        intervals = _intervals(
+            replace(fresh, deviation=choice.apply(fresh.deviation).astype(np.float64)), coverage, notes
+        )
     except EcumeneError as error:
         notes.append(str(error))
     detector = CombinedDetector.fit(known.features, None, seed=seed)
@@ -194,21 +207,25 @@ def fit_error_bars(
     if reference is known:
         notes.append("The outlier threshold was set on training pixels, because fewer than 50 held-out pixels exist.")
     detector = detector.with_threshold(detector.score(reference.features), false_alarm_rate, groups=reference.group)
-    calibration = Calibration(intervals=intervals, variance_scale=scale)
-    return model.with_trust(calibration=calibration, detector=detector), notes
+    maps = None if choice.isotonic is None else (choice.isotonic,)
+    calibration = Calibration(intervals=intervals, variance_scale=choice.scale, variances=maps)
+    trusted = bare.with_trust(calibration=calibration, detector=detector)
+    return trusted.with_training(**{CHOICE: choice.to_dict()}), notes
 
 
 def _intervals(fresh: NumberPixels, coverage: float, notes: list[str]) -> ConformalIntervals:
-    """Fit intervals over blocks, or over pixels where there are too few blocks."""
-    try:
-        return ConformalIntervals.fit(fresh.mean, fresh.deviation, fresh.target, coverage, groups=fresh.group)
-    except ConfigurationError:
-        fitted = ConformalIntervals.fit(fresh.mean, fresh.deviation, fresh.target, coverage)
+    """Fit intervals that hit the coverage on average over blocks, and say what they can promise."""
+    fitted = ConformalIntervals.fit(
+        fresh.mean, fresh.deviation, fresh.target, coverage, groups=fresh.group, aim="average"
+    )
+    blocks = len(np.unique(fresh.group))
+    needed = math.ceil(coverage / (1.0 - coverage) - 1e-9)
+    if blocks < needed:
         notes.append(
-            f"The intervals count pixels instead of blocks, because {len(np.unique(fresh.group))} calibration blocks "
-            f"are too few for a coverage of {coverage:g}; in other blocks they may hold the truth less often."
+            f"The intervals aim at {coverage:.0%}, but with {blocks} calibration block{'s' * (blocks > 1)} nobody can "
+            f"promise more than {best_coverage(blocks):.0%} for a new block; {coverage:.0%} needs {needed} blocks."
         )
-        return fitted
+    return fitted
 
 
 def evaluate_numbers(model: Model, test: PatchSet, *, seed: int = 0) -> dict[str, Any]:
@@ -225,32 +242,64 @@ def evaluate_numbers(model: Model, test: PatchSet, *, seed: int = 0) -> dict[str
     held_out = numbers_at_labels(model, test, seed=seed)
     if len(held_out) == 0:
         return {}
-    error = held_out.target - held_out.mean
-    variance = held_out.deviation**2
-    likelihood = 0.5 * np.log(2.0 * np.pi * variance) + 0.5 * error**2 / variance
+    before = numbers_at_labels(model.with_trust(calibration=Calibration()), test, seed=seed)
+    errors = regression_report(held_out.target, held_out.mean, blocks=held_out.group, seed=seed)
     figures: dict[str, Any] = {
         "pixels": len(held_out),
-        "errors": regression_report(held_out.target, held_out.mean, blocks=held_out.group, seed=seed).to_dict(),
+        "blocks": len(np.unique(held_out.group)),
+        "errors": errors.to_dict(),
         "error_bars": {
-            "mean_standard_deviation": float(held_out.deviation.mean()),
+            "recalibration": str((model.spec.training.get(CHOICE) or {}).get("chosen", "none")),
             "mean_epistemic_standard_deviation": float(held_out.epistemic.mean()),
-            "within_one_standard_deviation": float((np.abs(error) <= held_out.deviation).mean()),
-            "negative_log_likelihood": float(likelihood.mean()),
-            **error_bar_figures(held_out.mean, held_out.deviation, held_out.target),
+            **bar_figures(held_out.mean, held_out.deviation, held_out.target),
         },
+        "error_bars_before": _scalars(bar_figures(before.mean, before.deviation, before.target)),
     }
     intervals = None if model.calibration is None else model.calibration.intervals
     if intervals is not None:
-        lower, upper = intervals.interval(held_out.mean, held_out.deviation)
-        figures["intervals"] = {
-            "wanted_coverage": intervals.coverage,
-            "coverage": float(((lower <= held_out.target) & (held_out.target <= upper)).mean()),
-            "mean_width": float((upper - lower).mean()),
-        }
+        figures["intervals"] = interval_figures(
+            intervals, held_out.mean, held_out.deviation, held_out.target, held_out.group
+        )
     if model.detector is not None and model.detector.threshold is not None:
         flagged = model.detector.score(held_out.features) > model.detector.threshold
         figures["outlier"] = {"flagged_share_in_distribution": float(flagged.mean())}
     return figures
+
+
+def bar_figures(
+    mean: NDArray[np.float64], deviation: NDArray[np.float64], target: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Return how honest error bars `[N]` of numbers are, as JSON-able figures."""
+    error, variance = target - mean, deviation**2
+    likelihood = 0.5 * np.log(2.0 * np.pi * variance) + 0.5 * error**2 / variance
+    return {
+        "mean_standard_deviation": float(deviation.mean()),
+        "within_one_standard_deviation": float((np.abs(error) <= deviation).mean()),
+        "negative_log_likelihood": float(likelihood.mean()),
+        **error_bar_figures(mean, deviation, target),
+    }
+
+
+def interval_figures(
+    intervals: ConformalIntervals,
+    mean: NDArray[np.float64],
+    deviation: NDArray[np.float64],
+    target: NDArray[np.float64],
+    group: NDArray[np.int64],
+) -> dict[str, Any]:
+    """Return how often intervals hold the truth, over all and block by block, as JSON-able figures."""
+    lower, upper = intervals.interval(mean, deviation)
+    return {
+        "wanted_coverage": intervals.coverage,
+        "promised_coverage": intervals.promised,
+        **interval_report(lower, upper, target, intervals.coverage, group).to_dict(),
+    }
+
+
+def _scalars(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures that are one number, and AUSE of the curve."""
+    found = {key: value for key, value in figures.items() if isinstance(value, int | float)}
+    return found | ({"ause": figures["sparsification"]["ause"]} if "sparsification" in figures else {})
 
 
 def write_number_holdout(path: Path, target: TargetRaster, split: Split, *, seed: int, most: int = 2000) -> int:

@@ -19,6 +19,8 @@ from ecumene.viewer import diagrams
 from ecumene.viewer import pictures as draw
 from ecumene.viewer.report import Diagram, Picture, Report, Table, write_report
 from ecumene.workflows.assess import Assessment
+from ecumene.workflows.assess_numbers import NumberAssessment
+from ecumene.workflows.number_tables import card_tables, number_assessment_tables
 
 _DISPLAY = (("B04", "B03", "B02"), ("B4", "B3", "B2"), ("B3", "B2", "B1"), ("red", "green", "blue"))
 
@@ -78,8 +80,10 @@ def _hectares(estimate: Estimate) -> str:
     return f"{estimate.value / 1e4:,.1f} ± {estimate.margin / 1e4:,.1f}"
 
 
-def assessment_tables(assessment: Assessment) -> list[Table]:
-    """Accuracy, areas and confusion matrix of an assessment as text tables."""
+def assessment_tables(assessment: Assessment | NumberAssessment) -> list[Table]:
+    """Accuracy, areas and confusion matrix of an assessment, or errors of numbers, as text tables."""
+    if isinstance(assessment, NumberAssessment):
+        return number_assessment_tables(assessment)
     adjusted, plain = assessment.adjusted, assessment.accuracy
     names = assessment.legend.names
     rows = [
@@ -166,7 +170,7 @@ def make_report(
     subtitle: str = "",
     scenes: Sequence[SceneSource] = (),
     model: Model | None = None,
-    assessment: Assessment | None = None,
+    assessment: Assessment | NumberAssessment | None = None,
     notices: Sequence[str] = (),
     extra: Sequence[Picture] = (),
 ) -> Path:
@@ -192,7 +196,7 @@ def make_report(
     tables = assessment_tables(assessment) if assessment is not None else []
     names = product.legend.names if product.legend is not None else ()
     further = (probability_areas(product, model), diagrams.coverage_table(accuracy.get("class_sets"), names))
-    tables += [table for table in further if table is not None]
+    tables += [table for table in further if table is not None] + card_tables(accuracy)
     report = Report(
         title=title,
         subtitle=subtitle,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, Unpack
 
 from ecumene.core.errors import ConfigurationError, ModelError
-from ecumene.core.files import ensure_writable_folder
+from ecumene.core.files import ensure_writable_folder, sha256_of
 from ecumene.core.progress import Progress, silent
 from ecumene.models.bundle import Model
 from ecumene.samples.contract import Part
@@ -21,6 +21,7 @@ from ecumene.systems import System, get_system
 from ecumene.training.provenance import training_provenance
 from ecumene.workflows.calibrate import calibration_part, fit_trust
 from ecumene.workflows.evaluate import evaluate_classifier
+from ecumene.workflows.export import add_graphs, check_graphs
 from ecumene.workflows.fit import Fitted, class_objective, fit_system, remove_training_files
 from ecumene.workflows.holdout import write_holdout
 from ecumene.workflows.regression import (
@@ -118,6 +119,7 @@ def train_model(
     coverage: float = 0.9,
     false_alarm_rate: float = 0.02,
     onnx: bool = False,
+    int8: bool = False,
     mask_clouds: bool = True,
     progress: Progress = silent,
     **declaration: Unpack[Declaration],
@@ -149,6 +151,8 @@ def train_model(
         coverage: Share of pixels whose class set shall hold the truth.
         false_alarm_rate: Share of held-out pixels that may be flagged as outliers.
         onnx: Add `model.onnx`, to map without torch.
+        int8: Add `model-int8.onnx` as well, scaled by windows of the scenes, for faster maps; a network that does not
+            agree with float32 is left out, and the model has a note that says so.
         mask_clouds: Treat cloud, shadow and defects as nodata.
         progress: Called with (done, total, what).
         **declaration: `sensor`, `level`, `scale`, ... where the files do not say it.
@@ -166,6 +170,8 @@ def train_model(
     stack = select_bands(open_stack(scenes, mask_clouds=mask_clouds, **declaration), use_bands)
     raster, strata, chosen = _read_known(stack, labels, label_field, target, system)
     check_uncertainty(members, chosen)
+    if onnx or int8:
+        check_graphs(chosen, int8=int8)
     split = split_blocks(strata, block_size_m=block_size_m, buffer_m=buffer_m, seed=seed, group=group)
     data = collect_training_data(stack, raster, split, chosen, seed=seed)
     if isinstance(raster, TargetRaster):
@@ -204,9 +210,12 @@ def train_model(
     )
     figures = evaluate(model, data[Part.TEST], seed=seed)
     model = model.with_training(accuracy=figures, notes=notes)
-    model = _write(model, out, onnx=onnx)
     if holdout is not None:
-        _write_holdout(Path(holdout), raster, split, seed)
+        model = model.with_training(holdout=_write_holdout(Path(holdout), raster, split, seed))
+    if (onnx or int8) and chosen.kind == "network":  # trees map without torch as they are
+        model = add_graphs(model, stack, int8=int8, progress=progress)
+    model.save(out)
+    remove_training_files(out)
     return model
 
 
@@ -221,11 +230,13 @@ def _read_known(
     return classes, classes, choose_system(system, stack, classes)
 
 
-def _write_holdout(path: Path, known: LabelRaster | TargetRaster, split: Split, seed: int) -> None:
+def _write_holdout(path: Path, known: LabelRaster | TargetRaster, split: Split, seed: int) -> dict[str, Any]:
+    """Write the test part and return by what it is recognised again."""
     if isinstance(known, TargetRaster):
-        write_number_holdout(path, known, split, seed=seed)
+        points = write_number_holdout(path, known, split, seed=seed)
     else:
-        write_holdout(path, known, split, seed=seed)
+        points = write_holdout(path, known, split, seed=seed)
+    return {"name": path.name, "sha256": sha256_of(path), "points": points}
 
 
 def _check_options(out: Path, split_by: str, coverage: float, false_alarm_rate: float) -> None:
@@ -240,13 +251,3 @@ def _check_options(out: Path, split_by: str, coverage: float, false_alarm_rate: 
         raise ModelError(f"{out} is a file; choose another --out, it was not changed.")
     if out.exists() and not (out / "model.json").exists() and any(out.iterdir()):
         raise ModelError(f"{out} is a folder with other files; choose another --out, nothing there was changed.")
-
-
-def _write(model: Model, out: Path, *, onnx: bool) -> Model:
-    if onnx and model.spec.kind == "network":  # trees map without torch as they are
-        from ecumene.models.export import export_onnx
-
-        model = export_onnx(model)
-    model.save(out)
-    remove_training_files(out)
-    return model

@@ -19,8 +19,15 @@ from ecumene.workflows import trust_places as places
 from ecumene.workflows.outliers import fit_tardis
 from ecumene.workflows.shift import shift_report
 from ecumene.workflows.stacks import Declaration, Paths, as_paths, open_stack
+from ecumene.workflows.trust_number_places import (
+    NumberCells,
+    check_number_strategy,
+    collect_number_cells,
+    describe_number_places,
+)
+from ecumene.workflows.trust_numbers import number_figures, number_results
 from ecumene.workflows.trust_page import write_trust_page
-from ecumene.workflows.trust_pixels import Asker, HonestLabels, honest_labels, results_at
+from ecumene.workflows.trust_pixels import Asker, HonestLabels, honest_labels, number_of, results_at
 
 TRUST_NAME = "trust.json"
 REPORT_NAME = "report.html"
@@ -33,8 +40,9 @@ class TrustReport:
 
     Attributes:
         folder: Where it was written.
-        figures: All figures as JSON values: `labels`, `calibration`, `class_sets`, `sparsification`, `outliers`,
-            `cost`, `label_next`, `notes`.
+        figures: All figures as JSON values: `labels`, `outliers`, `cost`, `shift`, `label_next`, `notes`,
+            `sparsification`; of classes also `calibration` and `class_sets`, of a number `errors`, `error_bars` and
+            `intervals`.
     """
 
     folder: Path
@@ -57,7 +65,7 @@ def trust_report(
     labels: str | Path,
     out: str | Path,
     *,
-    label_field: str = "class",
+    label_field: str | None = None,
     wild: Paths | None = None,
     teach: str | Path | None = None,
     n_places: int = 20,
@@ -72,11 +80,11 @@ def trust_report(
     """Judge a model by labels that it has not learned from, and say where to label next.
 
     Args:
-        model: A bundle's folder, or a loaded model, of classes.
+        model: A bundle's folder, or a loaded model, of classes or of one number.
         scenes: One path an acquisition, as for `map_scenes`.
         labels: Vector file or raster. Of the file that the training read only its test part is used.
         out: Folder for `report.html`, `trust.json` and `label_next.gpkg`.
-        label_field: Column of the class.
+        label_field: Column of the class or number; None: `class`, or the name of the model's number.
         wild: Scenes of other places or dates: is it noticed that they are strange?
         teach: Write the model here with an outlier detector that has learned the wild scenes (TARDIS).
         n_places: How many places to label next.
@@ -92,7 +100,7 @@ def trust_report(
         The report.
 
     Raises:
-        ConfigurationError: If an option is wrong, or the model does not map classes.
+        ConfigurationError: If an option is wrong, or the model maps neither classes nor one number.
         LabelError: If no label is left that the model has not learned from, or none lies on valid data.
         ContractError: If scenes do not fit the model.
         ProductError: If the folder cannot be written to.
@@ -104,12 +112,14 @@ def trust_report(
     if teach is not None and wild is None:
         raise ConfigurationError("To teach the outlier detector what is strange, name scenes with --wild.")
     bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    if number_of(bundle) is not None:
+        check_number_strategy(strategy)
     masked = bool(bundle.spec.training.get("mask_clouds", True)) if mask_clouds is None else mask_clouds
     stack = bundle.match(open_stack(scenes, mask_clouds=masked, **declaration))
     chosen = honest_labels(bundle, labels, label_field, stack)
     strangers = _wild_stacks(bundle, wild, declaration)
     asker = Asker(bundle, stack, threads)
-    results = results_at(asker, chosen, progress)
+    results, judged = _judge(asker, chosen, progress)
     notes = [] if chosen.origin == "held out" else [chosen.sentence]
     scores = {name: figures.scene_scores(Asker(bundle, other, threads)) for name, other in strangers.items()}
     found: dict[str, Any] = {
@@ -120,9 +130,7 @@ def trust_report(
             "origin": chosen.origin,
             "sentence": chosen.sentence,
         },
-        "calibration": figures.calibration_figures(results),
-        "class_sets": figures.set_figures(bundle, results),
-        "sparsification": figures.sparsification_figures(results),
+        **judged,
         "outliers": figures.outlier_figures(bundle, results, scores),
         "cost": figures.cost_figures(asker),
         "shift": _shifts(bundle, {"these scenes": stack, **strangers}, notes),
@@ -131,13 +139,26 @@ def trust_report(
         found["taught"] = _teach(bundle, stack, strangers, chosen, Path(teach), threads, seed, notes)
     folder = ensure_writable_folder(out)
     found["label_next"] = _label_next(
-        asker, chosen.raster, n_places, place_pixels, strategy, seed, folder / PLACES_NAME, notes, progress
+        asker, chosen, n_places, place_pixels, strategy, seed, folder / PLACES_NAME, notes, progress
     )
     found["notes"] = notes
     report = TrustReport(folder, plain(found))
     write_json(folder / TRUST_NAME, report.figures)
     write_trust_page(folder / REPORT_NAME, report.figures, asker)
     return report
+
+
+def _judge(asker: Asker, labels: HonestLabels, progress: Progress) -> tuple[figures.Scored, dict[str, Any]]:
+    """Return what the model says at labels, and the figures that only classes or only numbers have."""
+    if labels.numbers is not None:
+        numbers = number_results(asker, labels, progress)
+        return numbers, number_figures(asker, numbers)
+    results = results_at(asker, labels, progress)
+    return results, {
+        "calibration": figures.calibration_figures(results),
+        "class_sets": figures.set_figures(asker.model, results),
+        "sparsification": figures.sparsification_figures(results),
+    }
 
 
 def _wild_stacks(model: Model, wild: Paths | None, declaration: Declaration) -> dict[str, Stack]:
@@ -193,13 +214,13 @@ def _teach(
         "layer": fit.layer,
         "known_pixels": fit.known,
         "wild_pixels": fit.wild,
-        "outliers": figures.outlier_figures(taught, results_at(asker, labels, silent), scores),
+        "outliers": figures.outlier_figures(taught, _judge(asker, labels, silent)[0], scores),
     }
 
 
 def _label_next(
     asker: Asker,
-    labels: Any,
+    labels: HonestLabels,
     count: int,
     side: int,
     strategy: Any,
@@ -209,15 +230,15 @@ def _label_next(
     progress: Progress,
 ) -> dict[str, Any]:
     """Choose the places, write them, and return what the report says of them."""
-    legend = asker.model.objective.legend
-    assert legend is not None  # honest_labels has refused other models
     kind: Strategy = strategy
-    cells = places.collect_cells(asker, labels, progress, side=side)
+    classes = labels.numbers is None
+    collect = places.collect_cells if classes else collect_number_cells
+    cells: places.Cells = collect(asker, labels.raster, progress, side=side)
     if len(cells) == 0:
         notes.append("Every place with data holds a label already, so that there is none to label next.")
         return {"places": [], "candidates": 0, "strategy": strategy, "file": None}
-    chosen: NDArray[Any] = places.choose_cells(cells, count, kind, labels, seed)
-    rows = places.describe_places(cells, chosen, legend.names, strategy)
+    chosen: NDArray[Any] = places.choose_cells(cells, count, kind, labels.raster, seed)
+    rows = _described(asker, cells, chosen, strategy)
     places.write_places(path, cells, chosen, rows, asker.stack.geobox)
     if not cells.complete:
         notes.append("The scene is large: places to label were looked for in evenly spread tiles of it.")
@@ -231,3 +252,13 @@ def _label_next(
         "pixels_on_a_side": side,
         "file": path.name,
     }
+
+
+def _described(asker: Asker, cells: places.Cells, chosen: NDArray[Any], strategy: str) -> list[dict[str, Any]]:
+    """Return the attributes of the chosen places."""
+    legend, number = asker.model.objective.legend, number_of(asker.model)
+    if isinstance(cells, NumberCells) and number is not None:
+        return describe_number_places(cells, chosen, number.targets[0], number.unit, strategy)
+    assert isinstance(cells, places.ClassCells)
+    assert legend is not None  # honest_labels has refused other models
+    return places.describe_places(cells, chosen, legend.names, strategy)

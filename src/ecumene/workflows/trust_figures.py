@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +109,19 @@ def scene_scores(asker: Asker, *, side: int = 64, most: int = 25, limit: int = 2
     return scores
 
 
-def outlier_figures(model: Model, results: PixelResults, wild: dict[str, NDArray[np.float64]]) -> Figures | None:
+class Scored(Protocol):
+    """Outlier scores `[N]` of usual pixels, and their blocks `[N]`."""
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """Larger is stranger."""
+
+    @property
+    def block(self) -> NDArray[np.int64]:
+        """Pixels of one block are not independent."""
+
+
+def outlier_figures(model: Model, results: Scored, wild: dict[str, NDArray[np.float64]]) -> Figures | None:
     """Return false alarms on held-out labels, and how well wild scenes are told from them.
 
     Args:
@@ -145,10 +157,10 @@ def outlier_figures(model: Model, results: PixelResults, wild: dict[str, NDArray
 
 
 def cost_figures(asker: Asker, *, side: int = 256, repeats: int = 5) -> Figures:
-    """Return what error bar, class set and outlier flag cost, as a ratio of times measured in turns.
+    """Return what error bar, class set or interval and outlier flag cost, as a ratio of times measured in turns.
 
-    A plain class map is the bare model and the largest output; the whole stack is the model as mapped with all layers
-    that `map` writes by default but for the files.
+    A plain map is the bare model and the largest output, or the mean of a number; the whole stack is the model as
+    mapped with all layers that `map` writes by default but for the files.
     """
     model, (height, width) = asker.model, asker.stack.geobox.shape
     window = Window(0, 0, min(side, int(height)), min(side, int(width)))
@@ -159,7 +171,9 @@ def cost_figures(asker: Asker, *, side: int = 256, repeats: int = 5) -> Figures:
     needed, layers = np.ones(shape, np.bool_), empty_layers(specs, shape)
 
     def plain() -> None:
-        asker.bare.run(image, dates)[0].argmax(axis=1)
+        output, _ = asker.bare.run(image, dates)
+        if model.objective.legend is not None:
+            output.argmax(axis=1)
 
     def whole() -> None:
         output, score = asker.executor.run(image, dates)

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from ecumene.scenes.grid import full_window
+from ecumene.viewer import diagrams
 from ecumene.viewer import pictures as draw
 from ecumene.viewer.curves import curve_picture
 from ecumene.viewer.diagrams import reliability
 from ecumene.viewer.report import Diagram, Picture, Report, Table, write_report
+from ecumene.workflows.number_tables import bar_table, error_rows, interval_table
 from ecumene.workflows.trust_pixels import Asker
 
 _DISPLAY = (("B04", "B03", "B02"), ("B4", "B3", "B2"), ("B3", "B2", "B1"), ("red", "green", "blue"))
@@ -52,6 +54,33 @@ def _number(value: Any, pattern: str = ".3f") -> str:
 
 def trust_tables(figures: Mapping[str, Any]) -> list[Table]:
     """Return the tables of the report as text."""
+    numbers = "error_bars" in figures
+    tables = _number_tables(figures) if numbers else _class_tables(figures)
+    if figures["outliers"]:
+        tables.append(_outlier_table(figures["outliers"]))
+    taught = figures.get("taught")
+    if taught and taught["outliers"]:
+        layer = f"TARDIS on the layer {taught['layer']}, taught with these wild scenes."
+        tables.append(_outlier_table(taught["outliers"], "Outliers after teaching", layer))
+    tables += _shift_tables(figures.get("shift") or {})
+    cost = figures["cost"]
+    rows = [
+        ["plain map", f"{1000 * cost['plain_seconds']:.1f} ms"],
+        [
+            f"with error bar, {'interval' if numbers else 'class set'} and outlier flag",
+            f"{1000 * cost['whole_seconds']:.1f} ms",
+        ],
+        ["ratio", f"{cost['ratio']:.2f}"],
+    ]
+    text = (
+        f"A window of {cost['window'][0]} x {cost['window'][1]} pixels without reading and writing, measured in turns."
+    )
+    tables.append(Table("What trust costs", ("", "time"), rows, text))
+    tables.append(_number_places(figures) if numbers else _places_table(figures["label_next"]))
+    return tables
+
+
+def _class_tables(figures: Mapping[str, Any]) -> list[Table]:
     tables = [_calibration_table(figures["calibration"])]
     if figures["class_sets"]:
         tables += _set_tables(figures["class_sets"])
@@ -64,25 +93,37 @@ def trust_tables(figures: Mapping[str, Any]) -> list[Table]:
     rows += [["AUSE", _number(curve["ause"])], ["AUROC of errors", _number(curve.get("auroc_of_errors"))]]
     text = "Leaving out what the model doubts: AUSE 0 and AUROC 1 would be an uncertainty that knows every error."
     tables.append(Table("Does the error bar know the errors?", ("", ""), rows, text))
-    if figures["outliers"]:
-        tables.append(_outlier_table(figures["outliers"]))
-    taught = figures.get("taught")
-    if taught and taught["outliers"]:
-        layer = f"TARDIS on the layer {taught['layer']}, taught with these wild scenes."
-        tables.append(_outlier_table(taught["outliers"], "Outliers after teaching", layer))
-    tables += _shift_tables(figures.get("shift") or {})
-    cost = figures["cost"]
+    return tables
+
+
+def _number_tables(figures: Mapping[str, Any]) -> list[Table]:
+    bars, errors, number = figures["error_bars"], figures["errors"], figures["number"]
+    caption = f"{errors['pixels']} pixels in {errors['blocks']} blocks; 95 % intervals by block bootstrap."
+    unit = "" if number["unit"] == "1" else f", {number['unit']}"
+    tables = [
+        Table(f"Errors of {number['name']}{unit}", ("", "value", "interval"), error_rows(errors), caption),
+        bar_table(bars["before"], bars["after"], bars["recalibration"], number["unit"]),
+    ]
+    return tables + ([interval_table(figures["intervals"])] if figures["intervals"] else [])
+
+
+def _number_places(figures: Mapping[str, Any]) -> Table:
+    found, number = figures["label_next"], figures["number"]
     rows = [
-        ["plain class map", f"{1000 * cost['plain_seconds']:.1f} ms"],
-        ["with error bar, class set and outlier flag", f"{1000 * cost['whole_seconds']:.1f} ms"],
-        ["ratio", f"{cost['ratio']:.2f}"],
+        [
+            str(place["rank"]),
+            f"{place['predicted']:.3g}",
+            f"{place['deviation']:.2g}",
+            f"{place['outlier_share']:.0%}",
+            place["reason"],
+        ]
+        for place in found["places"]
     ]
     text = (
-        f"A window of {cost['window'][0]} x {cost['window'][1]} pixels without reading and writing, measured in turns."
+        f"The most useful of {found['candidates']} places without a label; label_next.gpkg has them as polygons, "
+        f"with an empty column for {number['name']} to fill in."
     )
-    tables.append(Table("What trust costs", ("", "time"), rows, text))
-    tables.append(_places_table(figures["label_next"]))
-    return tables
+    return Table("Where to label next", ("rank", "model says", "error bar", "outliers", "why"), rows, text)
 
 
 def _at(share: Sequence[float], error: Sequence[float], wanted: float) -> float:
@@ -154,7 +195,13 @@ def _places_table(found: Mapping[str, Any]) -> Table:
 
 
 def trust_diagrams(figures: Mapping[str, Any]) -> list[Diagram]:
-    """Return reliability, sparsification and outlier curves, each with its numbers."""
+    """Return reliability (of numbers: the histogram of PIT), sparsification and outlier curves, with their numbers."""
+    scenes = (figures["outliers"] or {}).get("scenes", {})
+    wild = [_outlier_curves(scenes)] if scenes else []
+    if "error_bars" in figures:
+        pit = diagrams.pit(figures["error_bars"]["after"]["pit_histogram"])
+        curve = diagrams.sparsification(figures["sparsification"], "the root mean squared error")
+        return [shown for shown in (pit, curve) if shown is not None] + wild
     before, after = figures["calibration"]["before"], figures["calibration"]["after"]
     shown = reliability(
         {
@@ -166,9 +213,7 @@ def trust_diagrams(figures: Mapping[str, Any]) -> list[Diagram]:
         }
     )
     result = [] if shown is None else [shown]
-    result.append(_sparsification(figures["sparsification"]))
-    scenes = (figures["outliers"] or {}).get("scenes", {})
-    return [*result, _outlier_curves(scenes)] if scenes else result
+    return [*result, _sparsification(figures["sparsification"]), *wild]
 
 
 def _sparsification(curve: Mapping[str, Any]) -> Diagram:

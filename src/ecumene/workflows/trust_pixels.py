@@ -15,11 +15,14 @@ from ecumene.core.progress import Progress
 from ecumene.core.window import Window
 from ecumene.explanation.windows import context_window, tiles_of
 from ecumene.models.bundle import Model
+from ecumene.objectives import Members, NumericObjective
 from ecumene.samples.contract import Part
 from ecumene.samples.grids import pixel_size_m
 from ecumene.samples.labels import LabelRaster, read_labels
 from ecumene.samples.split import choose_block_size, split_blocks
+from ecumene.samples.targets import TargetRaster
 from ecumene.scenes.contract import Stack
+from ecumene.workflows.regression import read_number
 
 Float = NDArray[np.float32]
 Origin = Literal["held out", "other file", "training"]
@@ -37,6 +40,7 @@ class HonestLabels:
         origin: `held out`: the test part of the training's own split; `other file`: labels that the training did not
             read; `training`: the split could not be repeated, so that the model may have learned from them.
         sentence: What that means.
+        numbers: The numbers, for a model of a number; `raster` then has quantile classes of them.
     """
 
     raster: LabelRaster
@@ -44,45 +48,49 @@ class HonestLabels:
     block: NDArray[np.int32]
     origin: Origin
     sentence: str
+    numbers: TargetRaster | None = None
 
 
-def honest_labels(model: Model, path: str | Path, field: str, stack: Stack) -> HonestLabels:
+def honest_labels(model: Model, path: str | Path, field: str | None, stack: Stack) -> HonestLabels:
     """Read labels and leave out those that the model has learned from, was stopped or calibrated by.
 
     The training's file is recognised by its checksum; its split is repeated from what the model states, and proven by
-    the number of pixels of each part.
+    the number of pixels of each part. The file of held-out labels that the training wrote is recognised likewise, and
+    all of it is used.
 
     Args:
-        model: A model of classes.
+        model: A model of classes or of one number.
         path: Vector file or raster.
-        field: Column of the class.
+        field: Column; None: `class`, or the name of the model's number.
         stack: The matched scenes.
 
     Raises:
-        ConfigurationError: If the model does not predict classes.
+        ConfigurationError: If the model predicts neither.
         LabelError: If the labels overlap nothing, have unknown classes, or none is left.
     """
-    legend = model.objective.legend
-    if legend is None or model.objective.unit_of_work != "pixel":
-        raise ConfigurationError(
-            f"The model {model.spec.name} does not map classes; the trust report judges maps of classes."
-        )
-    raster = read_labels(path, field, stack.geobox, legend=legend)
+    raster, numbers = _read_known(model, path, field, stack)
     labelled = raster.classes >= 0
-    stated = model.spec.training.get("labels") or {}
-    if not Path(path).is_file() or stated.get("sha256") != sha256_of(path):
+    training = model.spec.training
+    digest = sha256_of(path) if Path(path).is_file() else None
+    if digest is not None and digest == (training.get("holdout") or {}).get("sha256"):
+        text = (
+            f"Judged on the {int(labelled.sum())} labelled pixels of {Path(path).name}, which the training held out "
+            "for testing and wrote there."
+        )
+        return HonestLabels(raster, labelled, _stated_blocks(path, raster, stack), "held out", text, numbers)
+    if digest is None or (training.get("labels") or {}).get("sha256") != digest:
         text = (
             f"{Path(path).name} is not the file that the model was trained from; if the model has learned from any of "
             "these labels, the figures are too good."
         )
-        return HonestLabels(raster, labelled, _blocks(raster), "other file", text)
-    test = _test_part(raster, model.spec.training.get("split") or {})
+        return HonestLabels(raster, labelled, _blocks(raster), "other file", text, numbers)
+    test = _test_part(raster, training.get("split") or {})
     if test is None:
         text = (
             "The model was trained from these labels, and its split cannot be repeated on these scenes: the figures "
             "are too good; give labels that the training did not read."
         )
-        return HonestLabels(raster, labelled, _blocks(raster), "training", text)
+        return HonestLabels(raster, labelled, _blocks(raster), "training", text, numbers)
     if not (test >= 0).any():
         raise LabelError(
             f"The model has learned from all labels of {Path(path).name} in these scenes, so that none is left to "
@@ -93,7 +101,40 @@ def honest_labels(model: Model, path: str | Path, field: str, stack: Stack) -> H
         f"Judged on the {int((test >= 0).sum())} labelled pixels that the training held out for testing; {excluded} "
         "others of the same file were left out, because the model has learned from them or was calibrated by them."
     )
-    return HonestLabels(raster, test >= 0, test, "held out", text)
+    return HonestLabels(raster, test >= 0, test, "held out", text, numbers)
+
+
+def number_of(model: Model) -> NumericObjective | None:
+    """Return the objective of a model of numbers (that of a member, where it has members), else None."""
+    base = model.objective.base if isinstance(model.objective, Members) else model.objective
+    return base if isinstance(base, NumericObjective) else None
+
+
+def _read_known(
+    model: Model, path: str | Path, field: str | None, stack: Stack
+) -> tuple[LabelRaster, TargetRaster | None]:
+    """Return labels of classes, or quantile classes of numbers with the numbers."""
+    legend, number = model.objective.legend, number_of(model)
+    if legend is not None and model.objective.unit_of_work == "pixel":
+        return read_labels(path, field or "class", stack.geobox, legend=legend), None
+    if number is None or len(number.targets) != 1:
+        raise ConfigurationError(
+            f"The model {model.spec.name} maps neither classes nor one number; the trust report judges maps of those."
+        )
+    target = read_number(path, field or number.targets[0], stack.geobox)
+    return target.strata(), target
+
+
+def _stated_blocks(path: str | Path, raster: LabelRaster, stack: Stack) -> NDArray[np.int32]:
+    """Return the blocks that a file of held-out points states in its column `block`."""
+    try:
+        stated = read_number(path, "block", stack.geobox).read(raster.window)
+    except LabelError:
+        return _blocks(raster)
+    known = np.isfinite(stated) & (raster.classes >= 0)
+    if not known[raster.classes >= 0].all():
+        return _blocks(raster)
+    return np.where(known, np.nan_to_num(stated), -1).astype(np.int32)
 
 
 def _test_part(raster: LabelRaster, stated: dict[str, Any]) -> NDArray[np.int32] | None:
@@ -191,6 +232,13 @@ class Asker:
         return np.asarray(found[0][(slice(None), *inner)])
 
 
+def labelled_tiles(labels: HonestLabels) -> list[tuple[Window, tuple[slice, slice]]]:
+    """Return tiles with labels to judge by, each with its place in the arrays of `labels`."""
+    held = labels.raster.window
+    places = [(tile, tile.shift(-held.row, -held.col).slices) for tile in tiles_of(held, TILE)]
+    return [(tile, place) for tile, place in places if labels.use[place].any()]
+
+
 def results_at(asker: Asker, labels: HonestLabels, progress: Progress, *, limit: int = 200_000) -> PixelResults:
     """Run the model where there are labels to judge by.
 
@@ -203,12 +251,7 @@ def results_at(asker: Asker, labels: HonestLabels, progress: Progress, *, limit:
     Raises:
         LabelError: If no label lies on valid data.
     """
-    held = labels.raster.window
-    tiles = []
-    for tile in tiles_of(held, TILE):
-        place = tile.shift(-held.row, -held.col).slices
-        if labels.use[place].any():
-            tiles.append((tile, place))
+    tiles = labelled_tiles(labels)
     found: list[tuple[NDArray[Any], ...]] = []
     for number, (tile, place) in enumerate(tiles):
         layers, score, valid, _ = asker.predict(tile)

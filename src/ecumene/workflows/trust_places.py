@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ from ecumene.trust.acquisition import (
 )
 from ecumene.workflows.trust_pixels import Asker, spread_tiles
 
+Describe = Callable[[Mapping[str, NDArray[Any]]], dict[str, NDArray[Any]]]
+"""From layers of a tile to columns `[B, h, w]` that are averaged over cells."""
+
 PLACE_PIXELS = 3
 TILE = 192
 MOST_TILES = 100
@@ -36,16 +41,13 @@ UNSURE = 0.5
 
 
 @dataclass(frozen=True)
-class Cells:
+class Cells(ABC):
     """Cells of `side` x `side` pixels of a scene that could be labelled.
 
     Attributes:
         row: First row of each `[N]`.
         col: First column of each `[N]`.
         side: Pixels on a side.
-        probability: Mean class probabilities `[N, K]`.
-        margin: Mean of 1 - (largest - second largest probability) `[N]`.
-        entropy: Mean entropy over ln K `[N]`.
         epistemic: Mean epistemic part of the uncertainty `[N]`, where the model has one.
         strange: Share of outliers `[N]`.
         features: Mean standardised bands `[N, T * C]`.
@@ -56,9 +58,6 @@ class Cells:
     row: NDArray[np.int64]
     col: NDArray[np.int64]
     side: int
-    probability: NDArray[np.float64]
-    margin: NDArray[np.float64]
-    entropy: NDArray[np.float64]
     epistemic: NDArray[np.float64] | None
     strange: NDArray[np.float64]
     features: NDArray[np.float64]
@@ -73,26 +72,65 @@ class Cells:
         """Centres in pixels, `[N, 2]`."""
         return np.asarray(np.stack([self.row, self.col], axis=1) + self.side / 2, np.float64)
 
+    @property
+    @abstractmethod
+    def kind(self) -> NDArray[np.int64]:
+        """Predicted class of each cell, or a class of its predicted number; choices are spread over them `[N]`."""
+
+    @abstractmethod
     def doubt(self, strategy: Strategy) -> NDArray[np.float64]:
         """Return what a strategy goes by; outliers add to it.
 
         Raises:
-            ConfigurationError: If the model gives no epistemic part.
+            ConfigurationError: If the model does not give it.
         """
+
+    def known_epistemic(self) -> NDArray[np.float64]:
+        """Return the epistemic part.
+
+        Raises:
+            ConfigurationError: If the model gives none.
+        """
+        if self.epistemic is None:
+            raise ConfigurationError(
+                "The model does not tell what more labels would teach it; choose another --strategy or train with "
+                "--uncertainty."
+            )
+        return np.asarray(self.epistemic, np.float64)
+
+
+@dataclass(frozen=True)
+class ClassCells(Cells):
+    """Cells that a class model describes; see `Cells`.
+
+    Attributes:
+        probability: Mean class probabilities `[N, K]`.
+        margin: Mean of 1 - (largest - second largest probability) `[N]`.
+        entropy: Mean entropy over ln K `[N]`.
+    """
+
+    probability: NDArray[np.float64]
+    margin: NDArray[np.float64]
+    entropy: NDArray[np.float64]
+
+    @property
+    def kind(self) -> NDArray[np.int64]:
+        """The most probable class."""
+        return np.asarray(self.probability.argmax(axis=1), np.int64)
+
+    def doubt(self, strategy: Strategy) -> NDArray[np.float64]:
+        """See `Cells.doubt`."""
         if strategy == "epistemic":
-            if self.epistemic is None:
-                raise ConfigurationError(
-                    "The model does not tell what more labels would teach it; choose another --strategy or train with "
-                    "--uncertainty."
-                )
-            return np.asarray(self.epistemic, np.float64)
+            return self.known_epistemic()
         if strategy == "entropy":
             return self.entropy
         return np.asarray(self.margin + STRANGE_WEIGHT * self.strange, np.float64)
 
 
-def collect_cells(asker: Asker, labels: LabelRaster | None, progress: Progress, *, side: int = PLACE_PIXELS) -> Cells:
-    """Describe every cell with data that holds no label yet.
+def collect_cells(
+    asker: Asker, labels: LabelRaster | None, progress: Progress, *, side: int = PLACE_PIXELS
+) -> ClassCells:
+    """Describe every cell with data that holds no label yet, for a model of classes.
 
     Args:
         asker: Model and scenes.
@@ -103,20 +141,44 @@ def collect_cells(asker: Asker, labels: LabelRaster | None, progress: Progress, 
     Raises:
         ConfigurationError: If the side is out of range.
     """
+    return ClassCells(**gather_columns(asker, labels, progress, side, _class_columns))
+
+
+def gather_columns(
+    asker: Asker, labels: LabelRaster | None, progress: Progress, side: int, describe: Describe
+) -> dict[str, Any]:
+    """Return the arguments of `Cells`, and those columns that `describe` gives for layers of a tile.
+
+    Raises:
+        ConfigurationError: If the side is out of range.
+    """
     if not 1 <= side <= TILE:
         raise ConfigurationError(f"The side of a place to label is 1 to {TILE} pixels, not {side}.")
     tiles, complete = spread_tiles(asker.stack, TILE // side * side, MOST_TILES)
     found: list[dict[str, NDArray[Any]]] = []
     for number, tile in enumerate(tiles):
-        found.append(_cells_of(asker, labels, tile, side))
+        found.append(_cells_of(asker, labels, tile, side, describe))
         progress(number + 1, len(tiles), "places")
     joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     epistemic = joined.pop("epistemic")
     known = bool(np.isfinite(epistemic).all()) and len(epistemic) > 0
-    return Cells(side=side, complete=complete, epistemic=epistemic if known else None, **joined)
+    return {"side": side, "complete": complete, "epistemic": epistemic if known else None, **joined}
 
 
-def _cells_of(asker: Asker, labels: LabelRaster | None, tile: Window, side: int) -> dict[str, NDArray[Any]]:
+def _class_columns(layers: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return probability `[K, h, w]`, and margin and entropy `[1, h, w]`."""
+    p = layers["probability"]
+    flat, shape = np.moveaxis(p, 0, -1).reshape(-1, len(p)), (1, *p.shape[1:])
+    return {
+        "probability": p,
+        "margin": margin_doubt(flat).reshape(shape),
+        "entropy": entropy_doubt(flat).reshape(shape),
+    }
+
+
+def _cells_of(
+    asker: Asker, labels: LabelRaster | None, tile: Window, side: int, describe: Describe
+) -> dict[str, NDArray[Any]]:
     layers, score, valid, image = asker.predict(tile)
     down, across = tile.height // side, tile.width // side
 
@@ -125,8 +187,6 @@ def _cells_of(asker: Asker, labels: LabelRaster | None, tile: Window, side: int)
         cut = values[:, : down * side, : across * side].astype(np.float64)
         return np.asarray(cut.reshape(-1, down, side, across, side).mean(axis=(2, 4)).reshape(len(values), -1).T)
 
-    p = layers["probability"]
-    flat = np.moveaxis(p, 0, -1).reshape(-1, len(p))
     threshold = getattr(asker.model.detector, "threshold", None)
     strange = np.zeros(score.shape) if threshold is None else score > threshold
     taken = ~valid if labels is None else ~valid | (labels.read(tile) >= 0)
@@ -140,13 +200,13 @@ def _cells_of(asker: Asker, labels: LabelRaster | None, tile: Window, side: int)
     columns = {
         "row": rows.ravel(),
         "col": cols.ravel(),
-        "probability": means(p),
-        "margin": means(margin_doubt(flat).reshape(1, *score.shape))[:, 0],
-        "entropy": means(entropy_doubt(flat).reshape(1, *score.shape))[:, 0],
         "epistemic": means(epistemic)[:, 0],
         "strange": means(strange[None])[:, 0],
         "features": means(bands),
     }
+    for name, described in describe(layers).items():
+        found = means(described)
+        columns[name] = found if name == "probability" else found[:, 0]
     return {name: values[free] for name, values in columns.items()} | {"known": columns["features"][held]}
 
 
@@ -169,7 +229,7 @@ def choose_cells(
     """
     if strategy not in STRATEGIES:
         raise ConfigurationError(f"The strategy is one of {', '.join(STRATEGIES)}, not {strategy!r}.")
-    candidates = Candidates(cells.xy, cells.doubt(strategy), cells.probability.argmax(axis=1), cells.features)
+    candidates = Candidates(cells.xy, cells.doubt(strategy), cells.kind, cells.features)
     known = None if labels is None else _labelled_cells(labels, cells.side)
     features = cells.known[np.linspace(0, len(cells.known) - 1, min(len(cells.known), MOST_KNOWN)).astype(int)]
     return choose_places(
@@ -194,7 +254,7 @@ def _labelled_cells(labels: LabelRaster, side: int, most: int = MOST_KNOWN) -> N
 
 
 def describe_places(
-    cells: Cells, chosen: NDArray[np.int64], names: tuple[str, ...], strategy: str
+    cells: ClassCells, chosen: NDArray[np.int64], names: tuple[str, ...], strategy: str
 ) -> list[dict[str, Any]]:
     """Return the attributes of the chosen cells: why each, and what the model thinks of it."""
     rows = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
+from threadpoolctl import threadpool_limits
 
 from ecumene.core.errors import ConfigurationError, SceneError
 
@@ -95,7 +96,9 @@ def fit_trend(
         raise SceneError(
             f"A series of {y.size} values is too short for a trend with {pairs} harmonics; drop the season or add data."
         )
-    phi, size = _variability(time, y, design, known)
+    # On matrices this small the threads of a linear algebra library mostly wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        phi, size = _variability(time, y, design, known)
     coefficients, spread, _ = _generalised(y, design, _noise(time, known, phi, size))
     error = math.sqrt(float(spread[1, 1]))
     flags = NOT_SIGNIFICANT if abs(float(coefficients[1])) < 2.0 * error else 0
