@@ -274,7 +274,7 @@ def _beijing(seed: int) -> Iterator[Fold]:
         dealt = generator.choice(3, size=int(group.max()) + 1, p=(0.6, 0.1, 0.3))
         part = np.full(height.shape, 3) if tile == test else dealt[group]
         for number, label in enumerate(PARTS):
-            cut = windows(stacked, height, group, part == number, channels, stride=16 if label == "train" else 32)
+            cut = windows(stacked, height, group, part == number, channels)
             if cut is not None:
                 gathered[label].append(cut)
     yield Fold(test, {part: PatchSet.concatenate(sets) for part, sets in gathered.items()}, None, "m")
