@@ -240,6 +240,6 @@ def test_peak_memory_does_not_depend_on_the_height(tmp_path):
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return int(result.stdout)
 
-    low, high = peak(1536), peak(6144)
+    low, high = peak(3072), peak(6144)
     assert low > 50_000
     assert high <= 1.05 * low, (low, high)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ecumene.workflows.explain_result import Explanation
 
 
+@opt.grouped(declaration=opt.DECLARATION)
 def explain(
     model: Annotated[Path, typer.Argument(help="Folder of a model.", show_default=False)],
     scenes: opt.Scenes,
@@ -39,15 +40,8 @@ def explain(
         bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an explanation.")] = False,
-    sensor: opt.Sensor = None,
-    level: opt.Level = None,
-    scale: opt.Scale = None,
-    offset: opt.Offset = None,
-    nodata: opt.Nodata = None,
-    unit: opt.Unit = None,
-    bands: opt.Bands = None,
-    time: opt.Time = None,
-    crs: opt.Crs = None,
+    *,
+    declaration: opt.Group,
 ) -> None:
     """Say which sensors, bands, dates and surroundings decided a pixel or an area."""
     from ecumene.core.progress import progress_bar
@@ -70,15 +64,7 @@ def explain(
             overwrite=overwrite,
             mask_clouds=cloud_mask,
             progress=progress,
-            sensor=sensor,
-            level=level,
-            scale=scale,
-            offset=offset,
-            nodata=nodata,
-            unit=unit,
-            bands=opt.split_list(bands),
-            time=opt.split_list(time),
-            crs=crs,
+            **declaration,
         )
     print_explanation(explanation, out)
 
@@ -86,19 +72,13 @@ def explain(
 def print_explanation(explanation: Explanation, out: Path) -> None:
     """Print sentence and tables."""
     from rich.console import Console
-    from rich.table import Table
 
+    from ecumene.cli.printing import print_tables
     from ecumene.workflows.explain_output import explanation_tables
 
     console = Console()
     console.print(explanation.sentence, highlight=False, soft_wrap=True)
-    for part in explanation_tables(explanation):
-        table = Table(
-            *part.columns, title=part.title, title_justify="left", caption=part.caption, caption_justify="left"
-        )
-        for row in part.rows:
-            table.add_row(*row)
-        console.print(table)
+    print_tables(console, explanation_tables(explanation))
     for note in explanation.notes:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     console.print(f"layers, numbers and report.html are in {out}", highlight=False, soft_wrap=True)

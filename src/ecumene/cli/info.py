@@ -5,17 +5,11 @@ from __future__ import annotations
 from ecumene.cli import options as opt
 
 
+@opt.grouped(declaration=opt.DECLARATION)
 def info(
     scenes: opt.Scenes,
-    sensor: opt.Sensor = None,
-    level: opt.Level = None,
-    scale: opt.Scale = None,
-    offset: opt.Offset = None,
-    nodata: opt.Nodata = None,
-    unit: opt.Unit = None,
-    bands: opt.Bands = None,
-    time: opt.Time = None,
-    crs: opt.Crs = None,
+    *,
+    declaration: opt.Group,
 ) -> None:
     """Show sensor, level, bands, unit, dates, grid, valid and cloud fraction of scenes."""
     import numpy as np
@@ -26,15 +20,7 @@ def info(
 
     described = describe_contents(
         scenes,
-        sensor=sensor,
-        level=level,
-        scale=scale,
-        offset=offset,
-        nodata=nodata,
-        unit=unit,
-        bands=opt.split_list(bands),
-        time=opt.split_list(time),
-        crs=crs,
+        **declaration,
     )
     console = Console()
     for item in described:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
+    from rich.table import Table as Drawn
 
     from ecumene.mapping.product import Product
     from ecumene.models.bundle import Model
+    from ecumene.viewer.report import Table
     from ecumene.workflows.assess import Assessment
     from ecumene.workflows.assess_numbers import NumberAssessment
 
@@ -58,7 +60,7 @@ def print_training(model: Model, out: Path) -> None:
     console.print(table)
 
 
-def _number_table(accuracy: Mapping[str, Any]) -> Table:
+def _number_table(accuracy: Mapping[str, Any]) -> Drawn:
     """Return what is known of a regression's errors and error bars."""
     from rich.table import Table
 
@@ -98,18 +100,23 @@ def print_product(product: Product) -> None:
     Console().print(table)
 
 
-def print_assessment(assessment: Assessment | NumberAssessment) -> None:
-    """Print accuracy, areas and confusion matrix, or errors and coverage of numbers."""
-    from rich.console import Console
-    from rich.table import Table
+def print_tables(console: Console, tables: Iterable[Table]) -> None:
+    """Print the tables of a report."""
+    from rich.table import Table as Drawn
 
-    from ecumene.workflows.report import assessment_tables
-
-    console = Console()
-    for part in assessment_tables(assessment):
-        table = Table(
+    for part in tables:
+        drawn = Drawn(
             *part.columns, title=part.title, title_justify="left", caption=part.caption, caption_justify="left"
         )
         for row in part.rows:
-            table.add_row(*row)
-        console.print(table)
+            drawn.add_row(*row)
+        console.print(drawn)
+
+
+def print_assessment(assessment: Assessment | NumberAssessment) -> None:
+    """Print accuracy, areas and confusion matrix, or errors and coverage of numbers."""
+    from rich.console import Console
+
+    from ecumene.workflows.report import assessment_tables
+
+    print_tables(Console(), assessment_tables(assessment))

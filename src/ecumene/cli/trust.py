@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ecumene.workflows.trust import TrustReport
 
 
+@opt.grouped(declaration=opt.DECLARATION)
 def trust(
     model: Annotated[Path, typer.Argument(help="Folder of a model.", show_default=False)],
     scenes: opt.Scenes,
@@ -39,15 +40,8 @@ def trust(
     cloud_mask: Annotated[
         bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
     ] = None,
-    sensor: opt.Sensor = None,
-    level: opt.Level = None,
-    scale: opt.Scale = None,
-    offset: opt.Offset = None,
-    nodata: opt.Nodata = None,
-    unit: opt.Unit = None,
-    bands: opt.Bands = None,
-    time: opt.Time = None,
-    crs: opt.Crs = None,
+    *,
+    declaration: opt.Group,
 ) -> None:
     """Report calibration, class sets or intervals, outlier flags and their cost, and say where to label next."""
     from ecumene.core.progress import progress_bar
@@ -68,15 +62,7 @@ def trust(
             seed=seed,
             mask_clouds=cloud_mask,
             progress=progress,
-            sensor=sensor,
-            level=level,
-            scale=scale,
-            offset=offset,
-            nodata=nodata,
-            unit=unit,
-            bands=opt.split_list(bands),
-            time=opt.split_list(time),
-            crs=crs,
+            **declaration,
         )
     print_trust(report)
 
@@ -84,19 +70,13 @@ def trust(
 def print_trust(report: TrustReport) -> None:
     """Print the tables and where the files are."""
     from rich.console import Console
-    from rich.table import Table
 
+    from ecumene.cli.printing import print_tables
     from ecumene.workflows.trust_page import trust_tables
 
     console = Console()
     console.print(report.figures["labels"]["sentence"], highlight=False, soft_wrap=True)
-    for part in trust_tables(report.figures):
-        table = Table(
-            *part.columns, title=part.title, title_justify="left", caption=part.caption, caption_justify="left"
-        )
-        for row in part.rows:
-            table.add_row(*row)
-        console.print(table)
+    print_tables(console, trust_tables(report.figures))
     for note in report.figures["notes"]:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     console.print(f"the report is {report.report}, the places are in {report.places}", highlight=False, soft_wrap=True)

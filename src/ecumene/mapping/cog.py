@@ -30,6 +30,7 @@ _GDAL_TYPE = {
 }
 _FLAG_COLOURS = {"outlier": ("#ffffff", "#d55e00"), "valid": ("#000000", "#ffffff")}
 _CACHE_BYTES = 64 << 20  # of all layers that are written at the same time
+_MOST_OPEN_TILES = 100  # GDAL's own limit; fewer where a row of tiles needs fewer, as every open file takes memory
 
 
 def class_table(spec: LayerSpec, legend: Legend | None) -> list[tuple[int, str, str]]:
@@ -154,7 +155,12 @@ def write_cog(target: Path, plan: Plan, spec: LayerSpec, store: TileStore, legen
         "LEVEL": 3 if plan.compress == "zstd" else 6,
     }
     cache = {} if "GDAL_CACHEMAX" in os.environ else {"GDAL_CACHEMAX": _CACHE_BYTES}
-    environment = cache | {"GDAL_PAM_ENABLED": "NO", "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    columns = len({tile.window.col for tile in plan.tiles()})
+    environment = cache | {
+        "GDAL_PAM_ENABLED": "NO",
+        "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+        "GDAL_MAX_DATASET_POOL_SIZE": min(4 * columns, _MOST_OPEN_TILES),
+    }
     with atomic_path(target, validate_cog) as path:
         try:
             with rasterio.Env(CPL_TMPDIR=str(store.work), **environment):

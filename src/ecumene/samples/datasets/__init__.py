@@ -1,0 +1,47 @@
+"""Published data sets by name. Adding one is adding a module here that defines a `DataSet`, and its line below."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import Any
+
+from ecumene.core.errors import ConfigurationError
+from ecumene.samples.datasets.contract import DataSet, DataSetInfo
+
+__all__ = ["DataSet", "DataSetInfo", "data_set_class", "list_data_sets", "open_data_set"]
+
+_DATA_SETS: dict[str, tuple[str, str]] = {
+    # name: (module, class)
+}
+
+
+def data_set_class(name: str) -> type[DataSet]:
+    """Return the class of a data set.
+
+    Raises:
+        ConfigurationError: If there is none of that name.
+    """
+    if name not in _DATA_SETS:
+        near = difflib.get_close_matches(name, _DATA_SETS, n=3) or sorted(_DATA_SETS)
+        raise ConfigurationError(
+            f"There is no data set {name!r}; did you mean {', '.join(near)}? `ecumene datasets` lists all."
+        )
+    module, class_name = _DATA_SETS[name]
+    loaded: type[DataSet] = getattr(importlib.import_module(f"ecumene.samples.datasets.{module}"), class_name)
+    return loaded
+
+
+def list_data_sets() -> tuple[DataSetInfo, ...]:
+    """Return what is known of every data set, in the order of the list."""
+    return tuple(data_set_class(name).info for name in _DATA_SETS)
+
+
+def open_data_set(name: str, folder: str | Path, **options: Any) -> DataSet:
+    """Open a data set by name.
+
+    Raises:
+        EcumeneError: If the name is unknown, or the files are missing or wrong.
+    """
+    return data_set_class(name).open(folder, **options)
