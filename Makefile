@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: install demo test lint types rooms unit docs min-versions clean
+.PHONY: install demo test lint types rooms unit properties docs min-versions clean
 .DEFAULT_GOAL := test
 
 # torch first: with the constraint it stays a version that torchvision matches.
@@ -35,6 +35,10 @@ rooms: install
 
 unit: install
 	$(BIN)/pytest -n 2
+
+# Property tests with fresh random examples; a failure prints the line that repeats it.
+properties: install
+	HYPOTHESIS_PROFILE=random $(BIN)/pytest -n 2 $$(grep -rlE '^from hypothesis|^import hypothesis' tests --include='test_*.py')
 
 # The same tests with the oldest versions that pyproject.toml admits.
 min-versions:

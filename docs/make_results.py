@@ -5,7 +5,6 @@ Usage: python docs/make_results.py [--check]; with `--check` it only fails if th
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from engine_results import SECTIONS as ENGINE  # noqa: E402 - lies beside this file
+from page import write_or_check  # noqa: E402 - lies beside this file
 from physics_results import SECTIONS as PHYSICS  # noqa: E402 - lies beside this file
 from trust_results import SECTIONS as TRUST  # noqa: E402 - lies beside this file
 
@@ -240,14 +240,7 @@ def make_page(folder: Path = RESULTS) -> str:
 
 def main() -> None:
     """Write or check the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if the page is out of date")
-    page = make_page()
-    if parser.parse_args().check:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
-            sys.exit("docs/results.md is out of date: run `python docs/make_results.py`.")
-        return
-    PAGE.write_text(page, encoding="utf-8")
+    write_or_check(PAGE, make_page(), "make_results.py", __doc__)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Usage: python docs/make_scale.py [--check]; with `--check` it only fails if the 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+from page import write_or_check  # noqa: E402 - lies beside this file
 from physics_results import machine_note, table  # noqa: E402 - lies beside this file
 
 RESULTS = HERE.parent / "benchmarks" / "results"
@@ -180,14 +180,7 @@ def make_page(folder: Path = RESULTS) -> str:
 
 def main() -> None:
     """Write or check the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; fail if the page is out of date")
-    page = make_page()
-    if parser.parse_args().check:
-        if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page:
-            sys.exit("docs/scale.md is out of date: run `python docs/make_scale.py`.")
-        return
-    PAGE.write_text(page, encoding="utf-8")
+    write_or_check(PAGE, make_page(), "make_scale.py", __doc__)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from test_catalogue_run import OPTIONS, rasters
 
 from ecumene.core.errors import SceneError
 from ecumene.workflows.map_collection import map_collection, plan_collection
+from shared import RangeHandler
 
 pytest.importorskip("pystac_client")
 
@@ -25,11 +26,8 @@ DAYS = {"a": 0, "b": 8, "c": 40}
 PAGE = 2
 
 
-class Api(http.server.SimpleHTTPRequestHandler):
+class Api(RangeHandler):
     """Files with byte ranges, and an item search (STAC API 1.0.0, GET) that filters and turns pages."""
-
-    def log_message(self, *arguments):
-        pass
 
     def do_GET(self):
         url = urlsplit(self.path)
@@ -41,9 +39,9 @@ class Api(http.server.SimpleHTTPRequestHandler):
             ]
             classes = [f"https://api.stacspec.org/v1.0.0/{name}" for name in ("core", "item-search")]
             landing = {"type": "Catalog", "stac_version": "1.0.0", "id": "api", "description": "x"}
-            self.answer(landing | {"conformsTo": classes, "links": links})
+            self.send_json(landing | {"conformsTo": classes, "links": links})
         elif url.path == "/api/search":
-            self.answer(self.found(base, {name: values[0] for name, values in parse_qs(url.query).items()}))
+            self.send_json(self.found(base, {name: values[0] for name, values in parse_qs(url.query).items()}))
         else:
             self.send_part()
 
@@ -71,34 +69,6 @@ class Api(http.server.SimpleHTTPRequestHandler):
             more = "&".join(f"{name}={value}" for name, value in query.items() if name != "start")
             links = [{"rel": "next", "href": f"{base}/api/search?{more}&start={start + PAGE}"}]
         return {"type": "FeatureCollection", "features": fits[start : start + PAGE], "links": links}
-
-    def answer(self, value):
-        body = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def send_part(self):
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        body, wanted = path.read_bytes(), self.headers.get("Range")
-        if wanted:
-            first, _, last = wanted.removeprefix("bytes=").partition("-")
-            start, stop = int(first), min(int(last or len(body) - 1), len(body) - 1)
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{stop}/{len(body)}")
-            body = body[start : stop + 1]
-        else:
-            self.send_response(200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
 
 
 @pytest.fixture(scope="module")

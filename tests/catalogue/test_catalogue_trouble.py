@@ -21,6 +21,7 @@ from ecumene.catalogue.store import FolderStore
 from ecumene.core.errors import ProductError
 from ecumene.mapping import open_product
 from ecumene.workflows.map_collection import map_collection
+from shared import damage_block
 
 GRID = "EPSG:32633:2560"
 BLOCK = 128
@@ -46,16 +47,6 @@ def blocks(tmp_path):
     return write_list(tmp_path / "list.txt", [path])
 
 
-def damage(path, row, col):
-    """Overwrite one compressed block."""
-    with rasterio.open(path) as source:
-        offset = int(source.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1))
-        size = int(source.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1))
-    with path.open("r+b") as stream:
-        stream.seek(offset)
-        stream.write(b"\xff" * size)
-
-
 def command_for(model, scenes, out, *more):
     return ("map", model, "--scenes", scenes, "--grid", GRID, "--backend", "torch", *more, "--out", out)
 
@@ -66,7 +57,7 @@ def command_for(model, scenes, out, *more):
 def test_a_damaged_block_costs_its_pixels_and_the_code_says_so(mlp_folder, blocks, tmp_path):
     coarse = ("--grid", "EPSG:32633:5120")
     assert run_cli(*command_for(mlp_folder, blocks, tmp_path / "whole", *coarse)).code == 0
-    damage(tmp_path / "s.tif", 1, 0)
+    damage_block(tmp_path / "s.tif", 1, 0)
     command = command_for(mlp_folder, blocks, tmp_path / "store", *coarse)
     outcome = run_cli(*command)
     assert outcome.code == 9, outcome.err

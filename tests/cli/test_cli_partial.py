@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
-import rasterio
 from end_to_end import copy_scene, done, read, rewrite, run_cli
 
 from ecumene.cli import collection, options
 from ecumene.cli.main import exit_codes
 from ecumene.mapping.product import open_product
+from shared import damage_block
 
 BLOCK = 128
 
@@ -25,20 +25,10 @@ def large(scene, tmp_path):
     return path
 
 
-def damage(path, row, col):
-    """Overwrite one compressed block."""
-    with rasterio.open(path) as source:
-        offset = int(source.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=1))
-        size = int(source.get_tag_item(f"BLOCK_SIZE_{col}_{row}", "TIFF", bidx=1))
-    with path.open("r+b") as stream:
-        stream.seek(offset)
-        stream.write(b"\xff" * size)
-
-
 def test_a_damaged_block_is_exit_code_9_and_a_whole_map(forest, large, tmp_path):
     command = ("map", forest, large, "--no-cloud-mask", "--out")
     done(*command, tmp_path / "whole")
-    damage(large, 1, 0)
+    damage_block(large, 1, 0)
     outcome = run_cli(*command, tmp_path / "p")
     assert outcome.code == 9
     assert "valid" in exit_codes()[9]
@@ -60,7 +50,7 @@ def test_a_damaged_block_is_exit_code_9_and_a_whole_map(forest, large, tmp_path)
 
 def test_a_repaired_scene_is_mapped_anew_and_the_code_is_0(forest, large, tmp_path):
     intact = large.read_bytes()
-    damage(large, 0, 1)
+    damage_block(large, 0, 1)
     command = ("map", forest, large, "--no-cloud-mask", "--out", tmp_path / "p")
     assert run_cli(*command).code == 9
     large.write_bytes(intact)

@@ -1,15 +1,13 @@
 """The sections on engine and scale of the page of results: built from the files, every goal beside its figure."""
 
 import copy
-import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
+from shared import RESULTS, ROOT, load_script
+
 CASE = {
     "ratios": {"map_over_deployed_wall": 1.1, "map_over_deployed_processor": 1.12, "map_over_network_wall": 1.2,
                "map_over_network_processor": 1.22},
@@ -38,10 +36,7 @@ ENGINE = {
 
 @pytest.fixture(scope="module")
 def maker():
-    spec = importlib.util.spec_from_file_location("engine_results", ROOT / "docs" / "engine_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "docs" / "engine_results.py")
 
 
 @pytest.fixture

@@ -1,22 +1,18 @@
 """The page of results says what the benchmarks' files say, and nothing else."""
 
-import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from shared import ROOT, load_script
+
 MACHINE = {"processor": "some processor", "cores": 2, "system": "Linux", "python": "3.11", "versions": {"torch": "2.0"}}
 
 
 @pytest.fixture(scope="module")
 def maker():
-    spec = importlib.util.spec_from_file_location("make_results", ROOT / "docs" / "make_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "docs" / "make_results.py")
 
 
 def spread(mean, deviation=None):

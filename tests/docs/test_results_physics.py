@@ -1,22 +1,16 @@
 """The physics sections of the page of results: built from the files, with real and simulated data told apart."""
 
-import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
+from shared import RESULTS, ROOT, load_script
 
 
 @pytest.fixture(scope="module")
 def maker():
-    spec = importlib.util.spec_from_file_location("physics_results", ROOT / "docs" / "physics_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "docs" / "physics_results.py")
 
 
 def load(name):

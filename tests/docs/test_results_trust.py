@@ -1,14 +1,12 @@
 """The trust sections of the page of results: built from the files, goals beside figures, real and simulated apart."""
 
-import importlib.util
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
+from shared import RESULTS, ROOT, load_script
+
 COST = {
     "run": "2026-01-02T03:04:05+00:00",
     "machine": {"processor": "some", "cores": 2, "system": "Linux", "python": "3.11", "versions": {"torch": "2.0"}},
@@ -24,10 +22,7 @@ COST = {
 
 @pytest.fixture(scope="module")
 def maker():
-    spec = importlib.util.spec_from_file_location("trust_results", ROOT / "docs" / "trust_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "docs" / "trust_results.py")
 
 
 def load(name):

@@ -23,6 +23,7 @@ from ecumene.mapping.damage import CELL, merged, read_intact
 from ecumene.scenes.handles import close_handles
 from ecumene.scenes.opening import describe_scene
 from ecumene.scenes.stack import align_scenes
+from shared import damage_block
 
 OPTIONS = MapOptions(window=48, overlap=8, tile=120, batch_size=2, quicklook=False)
 BLOCK = 128
@@ -47,16 +48,6 @@ def write_scene(path, pixels):
         rasterio.shutil.copy(memory.name, str(path), driver="COG", **options)
 
 
-def damage(path, block_row, block_col):
-    """Overwrite the middle of one compressed block."""
-    with rasterio.open(path) as source:
-        offset = int(source.get_tag_item(f"BLOCK_OFFSET_{block_col}_{block_row}", "TIFF", bidx=1))
-        size = int(source.get_tag_item(f"BLOCK_SIZE_{block_col}_{block_row}", "TIFF", bidx=1))
-    with path.open("r+b") as stream:
-        stream.seek(offset)
-        stream.write(b"\xff" * size)
-
-
 def open_stack(path):
     source = describe_scene(path, sensor="sentinel-2", level="L2A", scale=1e-4, offset=0.0, time="2024-06-01")
     return align_scenes([source], mask_clouds=False)
@@ -72,7 +63,7 @@ def test_a_corrupt_block_is_nodata_listed_and_the_rest_is_mapped(tmp_path, pixel
     model = make_model()
     path = tmp_path / "scene.tif"
     write_scene(path, pixels)
-    damage(path, 1, 0)
+    damage_block(path, 1, 0)
     product = map_stack(open_stack(path), model, tmp_path / "damaged", options=OPTIONS)
     holed = pixels.copy()
     holed[:, BLOCK : 2 * BLOCK, :BLOCK] = 0
@@ -96,7 +87,7 @@ def test_a_corrupt_block_is_nodata_listed_and_the_rest_is_mapped(tmp_path, pixel
 def test_damage_is_remembered_over_a_restart(tmp_path, pixels):
     model, path = make_model(), tmp_path / "scene.tif"
     write_scene(path, pixels)
-    damage(path, 0, 1)
+    damage_block(path, 0, 1)
     whole = map_stack(open_stack(path), model, tmp_path / "a", options=OPTIONS)
 
     def stop(done, total, what):
@@ -131,7 +122,7 @@ def test_a_scene_without_a_readable_block_is_refused(tmp_path, pixels):
     path = tmp_path / "scene.tif"
     write_scene(path, pixels[:, :100, :100])
     stack = open_stack(path)
-    damage(path, 0, 0)
+    damage_block(path, 0, 0)
     with pytest.raises(SceneError, match=r"Hardly any pixel .* fetch their files again\.$"):
         map_stack(stack, make_model(), tmp_path / "p", options=OPTIONS)
     assert not (tmp_path / "p").exists()

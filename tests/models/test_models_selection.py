@@ -198,7 +198,8 @@ def test_class_agreement_is_the_share_of_equal_classes(flips):
     other[0, (best + 1) % 3, 0, np.arange(flips)] = 99.0
     found = compare(Segmentation(LEGEND), (output, score), (other, score), EVERYWHERE)
     assert found.agreement == pytest.approx(1 - flips / 500)
-    assert (found.failure("bf16") is None) == (flips == 0)  # a flip by this much is no rounding
+    assert (found.failure("fp32") is None) == (flips == 0)
+    assert flips <= 10 or found.failure("bf16") is not None
 
 
 def test_pixels_without_data_do_not_count():

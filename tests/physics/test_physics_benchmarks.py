@@ -1,23 +1,17 @@
 """The driver of the physics benchmarks, and what the committed results say of themselves."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
+from shared import RESULTS, ROOT, load_script
 
 
 @pytest.fixture(scope="module")
 def driver():
-    spec = importlib.util.spec_from_file_location("physics_driver", ROOT / "benchmarks" / "physics.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "benchmarks" / "physics.py")
 
 
 def test_every_part_is_there_and_no_other_is_taken(driver):

@@ -16,6 +16,7 @@ from ecumene.core.window import Window
 from ecumene.scenes.reading import read_bands
 from ecumene.scenes.stac import scenes_from_stac
 from ecumene.scenes.stack import align_scenes
+from shared import RangeHandler
 
 GRID = grid(40, 50)
 BBOX = [16.25, 45.10, 16.30, 45.16]
@@ -276,11 +277,8 @@ def test_an_item_in_memory_needs_a_place_for_relative_hrefs(tmp_path):
         scenes_from_stac(json.loads(path.read_text()))
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
+class Handler(RangeHandler):
     """A static server with byte ranges, a redirect to elsewhere and a small search API."""
-
-    def log_message(self, *args):
-        pass
 
     def do_GET(self):
         url = urlsplit(self.path)
@@ -290,7 +288,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.end_headers()
         elif url.path == "/api/":
             base = f"http://{self.headers['Host']}/api/"
-            self._json(
+            self.send_json(
                 {
                     "type": "Catalog",
                     "stac_version": "1.0.0",
@@ -316,40 +314,11 @@ class Handler(http.server.SimpleHTTPRequestHandler):
                 if value["collection"] in query.get("collections", [value["collection"]])[0].split(","):
                     value["links"] = [{"rel": "self", "href": f"{base}/{path.parent.name}/{path.name}"}]
                     features.append(value)
-            self._json({"type": "FeatureCollection", "features": features, "links": []})
+            self.send_json({"type": "FeatureCollection", "features": features, "links": []})
         else:
-            self._ranged()
+            self.send_part()
 
     do_HEAD = do_GET
-
-    def _json(self, value):
-        body = json.dumps(value).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _ranged(self):
-        path = Path(self.translate_path(self.path))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        body = path.read_bytes()
-        wanted = self.headers.get("Range")
-        if wanted:
-            first, _, last = wanted.removeprefix("bytes=").partition("-")
-            start, stop = int(first), min(int(last or len(body) - 1), len(body) - 1)
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{stop}/{len(body)}")
-            body = body[start : stop + 1]
-        else:
-            self.send_response(200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
 
 
 @pytest.fixture

@@ -15,15 +15,8 @@ from xml.sax.saxutils import escape
 from ecumene.catalogue.empty import EMPTY
 from ecumene.catalogue.store import TILES
 from ecumene.core.errors import ProductError
+from ecumene.mapping.cog import GDAL_TYPE
 
-_GDAL_TYPE = {
-    "uint8": "Byte",
-    "uint16": "UInt16",
-    "uint32": "UInt32",
-    "int16": "Int16",
-    "int32": "Int32",
-    "float32": "Float32",
-}
 _OVERVIEWS_ABOVE = 4096
 
 
@@ -117,7 +110,7 @@ def _offset(tile: _Tile, left: float, top: float, step: tuple[float, float], lay
 
 
 def _band(number: int, band: Mapping[str, Any], layer: str, tiles: Iterable[tuple[tuple[int, int], _Tile]]) -> str:
-    parts = [f'<VRTRasterBand dataType="{_GDAL_TYPE[str(band.get("data_type", "uint8"))]}" band="{number}">']
+    parts = [f'<VRTRasterBand dataType="{GDAL_TYPE[str(band.get("data_type", "uint8"))]}" band="{number}">']
     parts.append(f"<Description>{escape(str(band.get('name') or layer))}</Description>")
     if band.get("unit"):
         parts.append(f"<UnitType>{escape(str(band['unit']))}</UnitType>")
@@ -134,7 +127,7 @@ def _band(number: int, band: Mapping[str, Any], layer: str, tiles: Iterable[tupl
         parts.append(
             f'<SimpleSource><SourceFilename relativeToVRT="1">{escape(href)}</SourceFilename>'
             f'<SourceBand>{number}</SourceBand><SourceProperties RasterXSize="{width}" RasterYSize="{height}" '
-            f'DataType="{_GDAL_TYPE[str(band.get("data_type", "uint8"))]}"/>'
+            f'DataType="{GDAL_TYPE[str(band.get("data_type", "uint8"))]}"/>'
             f'<SrcRect xOff="0" yOff="0" {size}/><DstRect xOff="{col}" yOff="{row}" {size}/></SimpleSource>'
         )
     return "".join(parts) + "</VRTRasterBand>"

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from ecumene.core.errors import LabelError, ProductError
 from ecumene.core.window import Window
 from ecumene.indicators.extraction import is_point, numbered_groups, pixels_in, pixels_under
-from ecumene.indicators.maps import TILE
+from ecumene.indicators.maps import TILE, open_layer
 from ecumene.samples.vectors import read_features
 
 Floats = NDArray[np.float64]
@@ -67,7 +65,7 @@ def extract_numbers(
         ProductError: If a layer cannot be read.
     """
     name = Path(reference).name
-    with _opened(next(iter(layers.values()))) as (dataset, geobox):
+    with open_layer(next(iter(layers.values()))) as (dataset, geobox):
         features = read_features(
             reference, [field], geobox, optional=[] if group_field is None else [group_field], what="reference points"
         )
@@ -111,29 +109,13 @@ def _numeric(column: Any, field: str, name: str) -> Floats:
     return np.asarray(column.to_numpy(dtype=np.float64), np.float64)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, GeoBox]]:
-    """Open a GeoTIFF of numbers."""
-    import rasterio
-    from rasterio.errors import RasterioIOError
-
-    try:
-        dataset = rasterio.open(path, driver="GTiff")
-    except RasterioIOError as error:
-        raise ProductError(f"The map {path.name} cannot be read as a GeoTIFF; the file may be damaged.") from error
-    with dataset:
-        if dataset.crs is None:
-            raise ProductError(f"The map {path.name} states no coordinate reference system.")
-        yield dataset, GeoBox((dataset.height, dataset.width), dataset.transform, dataset.crs.to_wkt())
-
-
 def _values_at(path: Path, band: int, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> Floats:
     """Read one band at pixels, one tile after the other; physical values, NaN for nodata."""
     from rasterio.errors import RasterioIOError
     from rasterio.windows import Window as RasterWindow
 
     values = np.full(rows.size, np.nan)
-    with _opened(path) as (dataset, _):
+    with open_layer(path) as (dataset, _):
         tile_of = rows // TILE * (-(-dataset.width // TILE)) + cols // TILE
         for number in np.unique(tile_of):
             here = np.flatnonzero(tile_of == number)

@@ -1,4 +1,4 @@
-"""Opening a categorical map and walking over it in tiles."""
+"""Opening the layers of a map and walking over it in tiles."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ TILE = 1024
 
 
 @contextlib.contextmanager
-def open_map(path: Path | str) -> Iterator[tuple[Any, GeoBox]]:
-    """Open a categorical GeoTIFF.
+def open_layer(path: Path | str) -> Iterator[tuple[Any, GeoBox]]:
+    """Open a GeoTIFF of a map.
 
     Args:
-        path: The map; its first band holds the codes.
+        path: One layer.
 
     Yields:
         `(dataset, grid)`.
 
     Raises:
-        ProductError: If it cannot be opened, has no coordinate system, or is not integer.
+        ProductError: If it cannot be opened, or has no coordinate system.
     """
     import rasterio
     from rasterio.errors import RasterioIOError
@@ -45,9 +45,28 @@ def open_map(path: Path | str) -> Iterator[tuple[Any, GeoBox]]:
     with dataset:
         if dataset.crs is None:
             raise ProductError(f"The map {path.name} states no coordinate reference system.")
-        if not np.issubdtype(np.dtype(dataset.dtypes[0]), np.integer):
-            raise ProductError(f"The map {path.name} holds {dataset.dtypes[0]} values; a map of classes has integers.")
         yield dataset, GeoBox((dataset.height, dataset.width), dataset.transform, dataset.crs.to_wkt())
+
+
+@contextlib.contextmanager
+def open_map(path: Path | str) -> Iterator[tuple[Any, GeoBox]]:
+    """Open a categorical GeoTIFF.
+
+    Args:
+        path: The map; its first band holds the codes.
+
+    Yields:
+        `(dataset, grid)`.
+
+    Raises:
+        ProductError: If it cannot be opened, has no coordinate system, or is not integer.
+    """
+    with open_layer(path) as (dataset, geobox):
+        if not np.issubdtype(np.dtype(dataset.dtypes[0]), np.integer):
+            raise ProductError(
+                f"The map {Path(path).name} holds {dataset.dtypes[0]} values; a map of classes has integers."
+            )
+        yield dataset, geobox
 
 
 def read_codes(dataset: Any, window: Window, nodata: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

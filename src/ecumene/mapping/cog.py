@@ -20,7 +20,7 @@ from ecumene.mapping.plan import Plan, Tile
 from ecumene.mapping.tiles import TileStore
 from ecumene.objectives.prediction import LayerSpec
 
-_GDAL_TYPE = {
+GDAL_TYPE = {
     "uint8": "Byte",
     "uint16": "UInt16",
     "uint32": "UInt32",
@@ -28,6 +28,8 @@ _GDAL_TYPE = {
     "int32": "Int32",
     "float32": "Float32",
 }
+"""GDAL's name of a NumPy type."""
+
 _FLAG_COLOURS = {"outlier": ("#ffffff", "#d55e00"), "valid": ("#000000", "#ffffff")}
 _CACHE_BYTES = 64 << 20  # of all layers that are written at the same time
 _MOST_OPEN_TILES = 100  # GDAL's own limit; fewer where a row of tiles needs fewer, as every open file takes memory
@@ -57,7 +59,7 @@ def _colour_table(table: list[tuple[int, str, str]]) -> str:
 def _band_xml(
     spec: LayerSpec, band: int, sources: Iterable[tuple[Tile, str]], table: list[tuple[int, str, str]]
 ) -> str:
-    parts = [f'<VRTRasterBand dataType="{_GDAL_TYPE[spec.dtype]}" band="{band}">']
+    parts = [f'<VRTRasterBand dataType="{GDAL_TYPE[spec.dtype]}" band="{band}">']
     name = spec.band_names[band - 1] or spec.name
     parts.append(f"<Description>{escape(name)}</Description>")
     if spec.unit not in {"", "1"}:

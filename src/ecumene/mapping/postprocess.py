@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ Layers = Mapping[str, NDArray[Any]]
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Limits = tuple[NDArray[np.float64], NDArray[np.uint32]]
+"""Largest score of each class in a set, and the layer of sets."""
 
 
 SET_LAYER = "prediction_set"
@@ -109,10 +111,14 @@ class GenericPostprocessor(Postprocessor):
             layers[spec.name][:] = spec.encode(np.asarray(physical)[0], needed)
 
 
-class ClassPostprocessor(GenericPostprocessor):
-    """Classes by softmax: value, entropy and probabilities in one pass; extras the generic way."""
+class SoftmaxPostprocessor(GenericPostprocessor):
+    """What the one-pass ways for classes share: codes, scales, limits of the class sets, and what is left to `fill`."""
 
-    _FAST = frozenset({"value", "uncertainty", "probability"})
+    fast: ClassVar[frozenset[str]]
+    """Layers of uint8 that the kernels write, apart from the class sets."""
+
+    steps: ClassVar[tuple[str, ...]]
+    """Those of them that have a scale, in the kernels' order."""
 
     def __init__(
         self,
@@ -127,39 +133,51 @@ class ClassPostprocessor(GenericPostprocessor):
         if legend is None:
             raise ModelError("A class map needs a legend.")
         self._codes = np.asarray(legend.values, dtype=np.uint8)
-        scales = {spec.name: np.float32(spec.scale) for spec in specs}
-        self._entropy_scale = scales.get("uncertainty", np.float32(1))
-        self._probability_scale = scales.get("probability", np.float32(1))
+        scales = {spec.name: spec.scale for spec in specs}
+        self._scales = np.array([scales.get(name, 1.0) for name in self.steps], np.float32)
         self._limits = set_limits(calibration, len(legend))
-        self._slow = {spec.name for spec in specs} - self._FAST - {"valid", "outlier"}
+        self._slow = {spec.name for spec in specs} - self.fast - {"valid", "outlier"}
         if self._limits is not None:
             self._slow -= {SET_LAYER}
 
-    @staticmethod
-    def applies(objective: Objective, specs: tuple[LayerSpec, ...]) -> bool:
+    @classmethod
+    def _writes(cls, specs: tuple[LayerSpec, ...], classes: int) -> bool:
+        """Whether types and codes of the layers are those that the kernels write."""
+        fast = [spec for spec in specs if spec.name in cls.fast]
+        sets = [spec for spec in specs if spec.name == SET_LAYER]
+        plain = all(spec.dtype == "uint32" and spec.nodata == 0 and spec.count == 1 for spec in sets)
+        plain &= all(spec.dtype == "uint8" and spec.offset == 0 and spec.nodata == 255 for spec in fast)
+        return plain and all(spec.count == (classes if spec.name == "probability" else 1) for spec in fast)
+
+    def _targets(self, layers: Layers) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8], Limits]:
+        """Return planes of value and the other steps, probabilities, (limits, sets); empty where unasked."""
+        flat = np.empty((0, 0), np.uint8)
+        names = ("value", *(name for name in self.steps if name != "probability"))
+        planes = [layers[name][0] if name in layers else flat for name in names]
+        probability = layers.get("probability", np.empty((0, 0, 0), np.uint8))
+        if self._limits is None or SET_LAYER not in layers:
+            return planes, probability, (np.empty(0), np.empty((0, 0), np.uint32))
+        return planes, probability, (self._limits, layers[SET_LAYER][0])
+
+
+class ClassPostprocessor(SoftmaxPostprocessor):
+    """Classes by softmax: value, entropy and probabilities in one pass; extras the generic way."""
+
+    fast = frozenset({"value", "uncertainty", "probability"})
+    steps = ("uncertainty", "probability")
+
+    @classmethod
+    def applies(cls, objective: Objective, specs: tuple[LayerSpec, ...]) -> bool:
         """Whether names, types and codes are those that the kernels write."""
         legend = objective.legend
         if legend is None or not 2 <= len(legend) == objective.n_outputs == objective.n_moments:
             return False
-        fast = [spec for spec in specs if spec.name in ClassPostprocessor._FAST]
-        sets = [spec for spec in specs if spec.name == SET_LAYER]
-        plain = all(spec.dtype == "uint32" and spec.nodata == 0 and spec.count == 1 for spec in sets)
-        plain &= all(spec.dtype == "uint8" and spec.offset == 0 and spec.nodata == 255 for spec in fast)
-        bands = {"value": 1, "uncertainty": 1, "probability": len(legend)}
-        return plain and all(spec.count == bands[spec.name] for spec in fast)
+        return cls._writes(specs, len(legend))
 
     def _arguments(self, needed: Mask, layers: Layers) -> tuple[Any, ...]:
         """Return what both kernels take after the scores, up to the sets."""
-        flat, deep = np.empty((0, 0), np.uint8), np.empty((0, 0, 0), np.uint8)
-        value = layers["value"][0] if "value" in layers else flat
-        uncertainty = layers["uncertainty"][0] if "uncertainty" in layers else flat
-        probability = layers.get("probability", deep)
-        if self._limits is None or SET_LAYER not in layers:
-            limits, sets = np.empty(0), np.empty((0, 0), np.uint32)
-        else:
-            limits, sets = self._limits, layers[SET_LAYER][0]
-        scales = (self._entropy_scale, self._probability_scale)
-        return (needed, self._codes, *scales, limits, value, uncertainty, probability, sets)
+        planes, probability, (limits, sets) = self._targets(layers)
+        return (needed, self._codes, *self._scales, limits, *planes, probability, sets)
 
     def moments(self, output: Float) -> Float:
         """See `Postprocessor.moments`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from ecumene.networks.contract import Network
 MOST_MEMBERS = 64
 
 
-class Wrapper(nn.Module):
+class Wrapper(nn.Module, ABC):
     """A network made of base networks; the raw output holds the base's channels once for each member.
 
     Args:
@@ -62,8 +63,8 @@ class Wrapper(nn.Module):
         """Return raw outputs `[B, n_outputs, H, W]`, member-major."""
         return self.forward_features(x, dates, valid)[0]
 
+    @abstractmethod
     def forward_features(
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return (raw outputs `[B, n_outputs, H, W]`, features `[B, F, H, W]` of one pass for outlier scores)."""
-        raise NotImplementedError
