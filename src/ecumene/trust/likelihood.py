@@ -39,14 +39,16 @@ def pooled_log_likelihood(logits: Array, target: Labels) -> Array:
 
 def loss_and_gradient(logits: Array, target: Labels, weight: Array) -> tuple[float, Array]:
     """Return the weighted negative log-likelihood of pooled members, and its gradient by the logits `[N, M, K]`."""
-    log_p = log_softmax(logits)
-    own = np.take_along_axis(log_p, target[:, None, None], axis=2)[..., 0]
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    gradient = np.exp(shifted)
+    total = gradient.sum(axis=-1, keepdims=True)
+    gradient /= total
+    rows = np.arange(len(target))
+    own = shifted[rows, :, target] - np.log(total[..., 0])
     top = own.max(axis=1, keepdims=True)
     raised = np.exp(own - top)
     loss = -float(weight @ (top[:, 0] + np.log(raised.mean(axis=1))))
     share = raised / raised.sum(axis=1, keepdims=True)
-    gradient = np.exp(log_p)
-    rows = np.arange(len(target))
     gradient[rows, :, target] -= 1.0
     return loss, gradient * (share * weight[:, None])[:, :, None]
 
@@ -66,8 +68,13 @@ def fit_one_temperature(
     return Temperature(float(math.exp(-found.x)))
 
 
-def fit_vector(logits: Array, target: Labels, weight: Array, prior: float) -> VectorScaling:
-    """Minimise the weighted negative log-likelihood plus `prior` / 2 (|w - 1|^2 + |b|^2); convex for one member."""
+def fit_vector(
+    logits: Array, target: Labels, weight: Array, prior: float, start: VectorScaling | None = None
+) -> VectorScaling:
+    """Minimise the weighted negative log-likelihood plus `prior` / 2 (|w - 1|^2 + |b|^2); convex for one member.
+
+    A `start` near the minimum saves time; without one the search starts at the identity.
+    """
     classes = logits.shape[2]
 
     def loss(parameters: Array) -> tuple[float, Array]:
@@ -77,15 +84,19 @@ def fit_vector(logits: Array, target: Labels, weight: Array, prior: float) -> Ve
         by_factor = (gradient * logits).sum(axis=(0, 1)) + prior * (factor - 1.0)
         return value, np.concatenate([by_factor, gradient.sum(axis=(0, 1)) + prior * offset])
 
-    found = _minimise(loss, np.concatenate([np.ones(classes), np.zeros(classes)]))
+    first = [np.ones(classes), np.zeros(classes)] if start is None else [start.weight, start.bias]
+    found = _minimise(loss, np.concatenate(first))
     return VectorScaling(tuple(found[:classes].tolist()), tuple(found[classes:].tolist()))
 
 
-def fit_dirichlet(logits: Array, target: Labels, weight: Array, strength: float) -> DirichletScaling:
+def fit_dirichlet(
+    logits: Array, target: Labels, weight: Array, strength: float, start: DirichletScaling | None = None
+) -> DirichletScaling:
     """Minimise the weighted negative log-likelihood with off-diagonal and intercept regularisation (ODIR).
 
     The penalty is `strength` times (mean of the squared off-diagonal entries + mean of the squared offsets):
-    Kull et al. 2019, section 3.2, with lambda = mu.
+    Kull et al. 2019, section 3.2, with lambda = mu. A `start` near the minimum saves time; without one the search
+    starts at the identity.
     """
     classes = logits.shape[2]
     log_p = log_softmax(logits)
@@ -100,7 +111,10 @@ def fit_dirichlet(logits: Array, target: Labels, weight: Array, strength: float)
         by_offset = gradient.sum(axis=(0, 1)) + 2.0 * strength * offset / classes
         return value, np.concatenate([by_matrix.ravel(), by_offset])
 
-    found = _minimise(loss, np.concatenate([np.eye(classes).ravel(), np.zeros(classes)]))
+    first = (
+        [np.eye(classes), np.zeros(classes)] if start is None else [np.asarray(start.matrix), np.asarray(start.bias)]
+    )
+    found = _minimise(loss, np.concatenate([part.ravel() for part in first]))
     rows = found[: classes**2].reshape(classes, classes).tolist()
     return DirichletScaling(tuple(map(tuple, rows)), tuple(found[classes**2 :].tolist()))
 

@@ -20,7 +20,7 @@ from ecumene.trust.likelihood import (
     fit_vector,
     pooled_log_likelihood,
 )
-from ecumene.trust.scaling import IDENTITY, Scaling
+from ecumene.trust.scaling import IDENTITY, DirichletScaling, Scaling
 from ecumene.trust.temperature import BOUNDS, check_logits, check_targets
 
 CONFIDENCE = 0.99
@@ -40,7 +40,8 @@ MOST_FOLDS = 10
 MOST_ELEMENTS = 5_000
 """Elements that a choice is made on; blocks and not elements limit what can be known."""
 
-Fit = Callable[[Array, Labels, Array, float], Scaling]
+Fit = Callable[[Array, Labels, Array, float, Any], Scaling]
+"""(logits, target, weight, prior, where to start or None) -> fitted."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def candidates(n_groups: int, complete: bool) -> dict[str, Fit]:
         complete: Whether every class has a calibration element; without, parameters of a class cannot be fitted.
     """
 
-    def temperature(logits: Array, target: Labels, weight: Array, prior: float) -> Scaling:
+    def temperature(logits: Array, target: Labels, weight: Array, prior: float, start: Scaling | None) -> Scaling:
         return fit_one_temperature(logits, target, weight, prior, BOUNDS)
 
     chosen: dict[str, Fit] = {"temperature": temperature}
@@ -100,8 +101,8 @@ def candidates(n_groups: int, complete: bool) -> dict[str, Fit]:
 
 
 def _dirichlet_of(strength: float) -> Fit:
-    def fit(logits: Array, target: Labels, weight: Array, prior: float) -> Scaling:
-        return fit_dirichlet(logits, target, weight, strength)
+    def fit(logits: Array, target: Labels, weight: Array, prior: float, start: DirichletScaling | None) -> Scaling:
+        return fit_dirichlet(logits, target, weight, strength, start)
 
     return fit
 
@@ -153,7 +154,11 @@ def choose_scaling(
         note = f"The probabilities are the model's own: calibration labels of {what} cannot show which change helps."
         return ScalingChoice(IDENTITY, len(names), note=note, missing=missing)
     tried = candidates(len(names), not missing)
-    gains = {name: _gain(_held_out_gains(z, t, block, fit)) for name, fit in tried.items()}
+    fitted, gains = {}, {}
+    for name, fit in tried.items():
+        # The folds' minima lie near the one of all blocks, from where they are found several times faster.
+        fitted[name] = fit(z, t, block_weights(block), PRIOR / len(names), None)
+        gains[name] = _gain(_held_out_gains(z, t, block, fit, fitted[name]))
     highest = max(low for _, low in gains.values())
     best = next(name for name, (_, low) in gains.items() if low >= highest - 0.1 * abs(highest))
     if highest <= 0.0:
@@ -162,9 +167,8 @@ def choose_scaling(
             "better than none."
         )
         return ScalingChoice(IDENTITY, len(names), gains, note, missing)
-    fitted = tried[best](z, t, block_weights(block), PRIOR / len(names))
     note = f"{best.split()[0].capitalize()} scaling gained {gains[best][0]:.3f} nat on left-out blocks ({len(names)})."
-    return ScalingChoice(fitted, len(names), gains, note, missing)
+    return ScalingChoice(fitted[best], len(names), gains, note, missing)
 
 
 def block_weights(block: NDArray[np.intp]) -> Array:
@@ -173,7 +177,7 @@ def block_weights(block: NDArray[np.intp]) -> Array:
     return np.asarray(1.0 / ((counts > 0).sum() * counts[block]))
 
 
-def _held_out_gains(logits: Array, target: Labels, block: NDArray[np.intp], fit: Fit) -> Array:
+def _held_out_gains(logits: Array, target: Labels, block: NDArray[np.intp], fit: Fit, start: Scaling) -> Array:
     """Return for each block the mean gain in log-likelihood over the identity of a fit without that block."""
     number = int(block.max()) + 1
     fold = block % min(number, MOST_FOLDS)
@@ -182,7 +186,8 @@ def _held_out_gains(logits: Array, target: Labels, block: NDArray[np.intp], fit:
         inside = fold == this
         _, others = np.unique(block[~inside], return_inverse=True)
         try:
-            scaling = fit(logits[~inside], target[~inside], block_weights(others), PRIOR / (int(others.max()) + 1))
+            prior = PRIOR / (int(others.max()) + 1)
+            scaling = fit(logits[~inside], target[~inside], block_weights(others), prior, start)
         except LabelError:
             scaling = IDENTITY
         own = logits[inside]
