@@ -4,8 +4,9 @@
     ECUMENE_DATA=... python benchmarks/trust_members.py --data --seeds 5  # Slovenia, one date; shift: a clouded date
 
 The plain network is the MIMO U-Net with one sub-network, which is a plain U-Net; S sub-networks get the width (about
-1/S of the plain one's) whose multiplications are the plain network's as nearly as a whole number allows. All are
-trained with the same data, steps and options. Quality is that of the raw members, without calibration.
+1/S of the plain one's) whose multiplications are the plain network's as nearly as a whole number allows; `wide` ones
+have the plain network's width. All are trained with the same data, steps and options. Quality is that of the raw
+members, without calibration.
 
 Writes `results/trust_members.json`; each data set's figures replace its older ones.
 """
@@ -53,12 +54,13 @@ METHODS: dict[str, tuple[int, Uncertainty]] = {
     "single": (1, Uncertainty()),
     "ensemble 4": (1, Uncertainty("ensemble", 4)),
     "mimo 2": (2, Uncertainty()),
+    "mimo 2 wide": (2, Uncertainty()),
     "mimo 4": (4, Uncertainty()),
     "mc-dropout 8": (1, Uncertainty("mc-dropout", 8)),
     "laplace 16": (1, Uncertainty("laplace", 16)),
     "augmentation 8": (1, Uncertainty("augmentation", 8)),
 }
-"""Name: (sub-networks, what is put around the network)."""
+"""Name: (sub-networks, what is put around the network); `wide` sub-networks are as wide as the plain network."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ def train(
         arguments["dropout"] = 0.1
     start = time.perf_counter()
     # The single network and the ensemble's first member are the same training, found again in the folder.
-    place = folder / ("dropout" if uncertainty.method == "mc-dropout" else f"members-{members}")
+    place = folder / ("dropout" if uncertainty.method == "mc-dropout" else f"members-{members}-{width}")
     place = folder / "ensemble" if uncertainty.method == "ensemble" else place
     fitted = fit_members(
         uncertainty,
@@ -283,7 +285,8 @@ def compare(task: Task, plain_width: int, epochs: int, seed: int, rounds: int) -
     inputs: tuple[InputBand, ...] = ()
     with tempfile.TemporaryDirectory() as folder:
         for method, (members, _) in METHODS.items():
-            width = plain_width if members == 1 else _width(members, plain_width)
+            own = members > 1 and not method.endswith("wide")
+            width = _width(members, plain_width) if own else plain_width
             fitted, inputs, seconds = train(task, method, width, epochs, seed, Path(folder))
             module = network_of(fitted)
             inside, outside = (

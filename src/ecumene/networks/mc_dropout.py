@@ -36,11 +36,11 @@ class FixedMasks(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the batch with each member's channels masked and scaled."""
-        shape = [self.members] + [1] * x.ndim
-        shape[self.axis + 1] = x.shape[self.axis]
-        masked = x.unflatten(0, (self.members, -1)) * self.masks.to(x.dtype).reshape(shape)
-        joined: Tensor = masked.flatten(0, 1)
-        return joined
+        shape = [x.shape[0]] + [1] * (x.ndim - 1)
+        shape[self.axis] = x.shape[self.axis]
+        # The masks and not the images are spread: a fifth axis would undo the layout that convolutions are fast in.
+        each = self.masks.to(x.dtype).unsqueeze(1).expand(-1, x.shape[0] // self.members, -1)
+        return x * each.reshape(shape)
 
 
 class MCDropout(Wrapper):
@@ -123,10 +123,7 @@ class MCDropout(Wrapper):
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """See `Wrapper.forward_features`; features are the mean over members."""
-        several = [
-            None if part is None else part.unsqueeze(0).expand(self.members, *part.shape).flatten(0, 1)
-            for part in (x, dates, valid)
-        ]
+        several = [None if part is None else torch.cat([part] * self.members) for part in (x, dates, valid)]
         output, features = self.base.forward_features(several[0], several[1], several[2])  # type: ignore[arg-type]
         per_member = output.unflatten(0, (self.members, -1)).transpose(0, 1).flatten(1, 2)
         return per_member, features.unflatten(0, (self.members, -1)).mean(dim=0)
