@@ -40,12 +40,12 @@ unit: install
 properties: install
 	HYPOTHESIS_PROFILE=random $(BIN)/pytest -n 2 $$(grep -rlE '^from hypothesis|^import hypothesis' tests --include='test_*.py')
 
-# The same tests with the oldest versions that pyproject.toml admits.
+# The quick tests with the oldest versions that pyproject.toml admits.
 min-versions:
 	test -x $(VENV)-min/bin/python || $(PYTHON) -m venv $(VENV)-min
 	$(VENV)-min/bin/python -m pip --disable-pip-version-check -q install -c constraints-min.txt torch
 	$(VENV)-min/bin/python -m pip --disable-pip-version-check -q install -c constraints-min.txt -e '.[all,test]'
-	$(VENV)-min/bin/python -m pytest -n 2 tests/core tests/scenes tests/samples tests/models tests/mapping tests/workflows
+	$(VENV)-min/bin/python -m pytest -n 2 -m "not slow" tests/core tests/scenes tests/samples tests/models tests/mapping tests/workflows
 
 docs: install
 	$(BIN)/mkdocs build --strict

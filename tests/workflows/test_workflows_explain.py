@@ -15,6 +15,8 @@ from ecumene import map_scenes
 from ecumene.mapping.product import open_product
 from ecumene.workflows.explain import explain_scene
 
+pytestmark = pytest.mark.slow  # together more than ten seconds; the oldest versions run without them
+
 CONFIGURATION, SCENE, LABEL, PRODUCT, DEPENDENCY = 2, 3, 5, 7, 8
 
 

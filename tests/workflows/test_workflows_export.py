@@ -19,6 +19,8 @@ from ecumene.workflows.map import map_scenes
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+
+pytestmark = pytest.mark.slow  # together more than ten seconds; the oldest versions run without them
 openvino = pytest.importorskip("openvino")
 
 

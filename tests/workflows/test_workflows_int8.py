@@ -20,6 +20,8 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 pytest.importorskip("openvino")
 
+pytestmark = pytest.mark.slow  # together more than ten seconds; the oldest versions run without them
+
 
 @pytest.fixture(scope="module")
 def trained(town, scene, tmp_path_factory):

@@ -21,6 +21,8 @@ from ecumene.workflows.feature_vectors import feature_vectors
 from ecumene.workflows.outliers import compare_layers, false_alarms, fit_detector, fit_tardis, linear_head
 from ecumene.workflows.shift import BAND_QUANTILES, shift_report, training_quantiles
 
+pytestmark = pytest.mark.slow  # together more than ten seconds; the oldest versions run without them
+
 BANDS = ("B02", "B03", "B04", "B08")
 CHANNELS = tuple(Channel("sentinel-2", "L2A", band, "1", None, 10.0) for band in BANDS)
 MEAN, STD = np.array([0.1, 0.15, 0.2, 0.3]), np.array([0.03, 0.03, 0.04, 0.05])

@@ -17,6 +17,8 @@ from ecumene.core.errors import LabelError
 from ecumene.models.bundle import Model
 from ecumene.workflows.trust import trust_report
 
+pytestmark = pytest.mark.slow  # together more than ten seconds; the oldest versions run without them
+
 CONFIGURATION, CONTRACT, LABEL = 2, 4, 5
 
 

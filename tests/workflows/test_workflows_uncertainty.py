@@ -12,6 +12,8 @@ from ecumene import map_scenes, train_model
 from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.models.bundle import Model
 
+pytestmark = pytest.mark.slow  # together more than ten seconds; the oldest versions run without them
+
 
 def physical(product, name):
     with rasterio.open(product.path(name)) as dataset:
