@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from physics_results import SIMULATED, Json, number, section, share, table, words
+from tables import SIMULATED, Json, number, section, share, table, words
 
 MAP_GOAL = 1.25
 EXTRA_GOAL = 1.07

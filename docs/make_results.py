@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ sys.path.insert(0, str(HERE))
 from engine_results import SECTIONS as ENGINE  # noqa: E402 - lies beside this file
 from page import write_or_check  # noqa: E402 - lies beside this file
 from physics_results import SECTIONS as PHYSICS  # noqa: E402 - lies beside this file
+from tables import machine_note, mean_and_spread, number, table  # noqa: E402 - lies beside this file
 from trust_results import SECTIONS as TRUST  # noqa: E402 - lies beside this file
 
 RESULTS = HERE.parent / "benchmarks" / "results"
@@ -45,36 +46,6 @@ TITLES = {
     "amazon": "A village in the Amazon (Sentinel-2 L2A)",
     "landsat": "Pará 1988 (Landsat 5, digital numbers)",
 }
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Format a number; a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def mean_and_spread(entry: dict[str, Any] | None, digits: int = 3) -> str:
-    """Format what `benchmarks.common.spread` returned."""
-    if entry is None:
-        return "-"
-    deviation = entry.get("standard_deviation")
-    text = number(entry["mean"], digits)
-    return text if deviation is None else f"{text} ± {number(deviation, digits)}"
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table."""
-    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)]) + "\n"
-
-
-def provenance(results: dict[str, Any]) -> str:
-    """Say on which machine and with which versions a file was made."""
-    machine = results["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
-    return (
-        f"Run {results['run'][:10]} on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
-        f"Python {machine['python']}; {versions}.\n"
-    )
 
 
 def data_note(part: dict[str, Any]) -> str:
@@ -191,7 +162,7 @@ def main_path(results: dict[str, Any]) -> str:
     parts = results["parts"]
     blocks = [comparison(title, parts[name]) for name, title in TITLES.items() if name in parts]
     blocks += [build(parts[name]) for name, build in (("outliers", outliers), ("openings", openings)) if name in parts]
-    return "## The main path on real scenes\n\n" + provenance(results) + "\n" + "\n".join(blocks)
+    return "## The main path on real scenes\n\n" + machine_note(results) + "\n\n" + "\n".join(blocks)
 
 
 def simulated_city(results: dict[str, Any]) -> str:
@@ -209,7 +180,7 @@ def simulated_city(results: dict[str, Any]) -> str:
     side = protocol["city_pixels"]
     return (
         "## Simulated city: SIMULATED data\n\n"
-        f"{provenance(results)}\n"
+        f"{machine_note(results)}\n\n"
         f"What: {results['what']}. Date {protocol['date']}; {protocol['train_cities']} cities to learn from, "
         f"{protocol['test_cities']} to test on, {side[1]} x {side[0]} pixels each; {len(protocol['seeds'])} seeds; "
         f"{protocol['unet_epochs']} epochs of the U-Net.\n\n"

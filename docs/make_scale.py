@@ -13,7 +13,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from page import write_or_check  # noqa: E402 - lies beside this file
-from physics_results import machine_note, table  # noqa: E402 - lies beside this file
+from tables import machine_note, table  # noqa: E402 - lies beside this file
 
 RESULTS = HERE.parent / "benchmarks" / "results"
 PAGE = HERE / "scale.md"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from physics_results import REAL, SIMULATED, Json, number, section, share, table, words
+from tables import REAL, SIMULATED, Json, number, section, share, table, words
 
 ECE_GOAL = 0.02
 COVERAGE_GOAL = (0.89, 0.91)

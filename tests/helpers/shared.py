@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rasterio
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import yaml
 from affine import Affine
 
 S2_BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -230,3 +231,13 @@ END
     for name, value in (("SR_B4", 18639), ("SR_B5", 20000), ("ST_B10", 44947), ("ST_ATRAN", 5), ("QA_PIXEL", 21824)):
         write_raster(folder / f"{prefix}_{name}.TIF", np.full((1, 6, 6), value, np.uint16), resolution=30.0)
     return folder
+
+
+def s2_file(folder: Path, names=("B02", "B03", "B04", "B08"), *, described=True, name="s2.tif", **options) -> Path:
+    array = digital_numbers(len(names), 9, 7)
+    return write_raster(folder / name, array, names=names if described else None, **options)
+
+
+def write_yaml(path: Path, **values) -> Path:
+    path.write_text(yaml.safe_dump(values))
+    return path

@@ -10,13 +10,13 @@ import numpy as np
 import pystac
 import pytest
 from scene_files import grid, write
+from shared import RangeHandler
 
 from ecumene.core.errors import ConfigurationError, ContractError, SceneError
 from ecumene.core.window import Window
 from ecumene.scenes.reading import read_bands
 from ecumene.scenes.stac import scenes_from_stac
 from ecumene.scenes.stack import align_scenes
-from shared import RangeHandler
 
 GRID = grid(40, 50)
 BBOX = [16.25, 45.10, 16.30, 45.16]
