@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 .PHONY: install demo test lint types rooms unit properties docs min-versions clean
 .DEFAULT_GOAL := test
 
+WEB := src/ecumene/viewer/web
+VENDOR := $(WEB)/vendor/versions.json
+
 # torch first: with the constraint it stays a version that torchvision matches.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ecumene needs Python 3.11 or newer"; exit 1; }
@@ -16,7 +19,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) install -c constraints.txt -e '.[all,dev,docs]'
 	touch $(STAMP)
 
-install: $(STAMP)
+# The browser libraries of the web map. Everything but `ecumene view` works without them, so npm may be missing.
+$(VENDOR): $(WEB)/package-lock.json $(WEB)/vendor.mjs
+	@if command -v npm >/dev/null; then cd $(WEB) && npm ci --no-audit --no-fund --loglevel=error && npm run --silent vendor; \
+	else echo "npm was not found: ecumene view will not work until Node.js is installed and make install has run again"; fi
+
+install: $(STAMP) $(VENDOR)
 
 demo: install
 	$(BIN)/ecumene demo --out demo
@@ -51,4 +59,4 @@ docs: install
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(VENV)-min demo site build dist
+	rm -rf $(VENV) $(VENV)-min $(WEB)/node_modules $(WEB)/vendor demo site build dist

@@ -49,7 +49,7 @@ def test_numbers_are_on_the_page_beside_the_pictures(tmp_path):
         Report(title="t", subtitle="s", pictures=[], tables=[], provenance=[], diagrams=shown), tmp_path / "r.html"
     )
     page = path.read_text()
-    assert len(re.findall(r'<img src="data:image/png;base64,[^"]+" alt="[^"]+"', page)) == 3
+    assert len(re.findall(r'<img src="data:image/svg\+xml;base64,[^"]+" alt="[^"]+"', page)) == 3
     for diagram in shown:
         assert f'alt="{diagram.kind}"' in page
         assert diagram.caption.split(".")[0] in page

@@ -155,7 +155,8 @@ def test_the_card_and_the_report_have_the_measures_of_numbers(trained, mapped, h
     product = open_product(mapped[1])
     assessment = assess_product(product, heights.parent / "held.gpkg")
     page = make_report(product, tmp_path / "r.html", title="t", model=trained, assessment=assessment).read_text()
-    for text in ("probability integral", "Sparsification", "Intervals", "Error bars", "Errors of height, m"):
+    charts = ("Are the error bars of the right length?", "Does the uncertainty know the errors?")
+    for text in (*charts, "Intervals", "Error bars", "Errors of height, m"):
         assert text in page
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -25,3 +26,4 @@ def demo(
     print_product(result.product)
     print_assessment(result.assessment)
     typer.echo(f"Report: {result.report}")
+    typer.echo(f"Look at the map in a browser: ecumene view {shlex.quote(str(result.product.folder))}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecumene.viewer.curves import curve_picture
-from ecumene.viewer.pictures import histogram_picture, reliability_picture
+from ecumene.viewer.curves import curve_picture, histogram_picture, reliability_picture
 from ecumene.viewer.report import Diagram, Table
 
 

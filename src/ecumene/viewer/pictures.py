@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ecumene.legends import Legend
 
 LONGEST_SIDE = 700
 
@@ -48,15 +45,6 @@ def to_png(rgba: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def class_picture(codes: NDArray[np.float32], legend: Legend) -> str:
-    """Colour class codes by the legend; nodata is transparent."""
-    rgba = np.zeros((*codes.shape, 4), np.uint8)
-    for item in legend.classes:
-        red, green, blue = (int(item.colour[start : start + 2], 16) for start in (1, 3, 5))
-        rgba[codes == item.value] = (red, green, blue, 255)
-    return to_png(rgba)
-
-
 def ramp_picture(values: NDArray[np.float32], low: float, high: float, colours: str = "viridis") -> str:
     """Colour numbers by a perceptually even ramp between `low` and `high`; NaN is transparent."""
     import matplotlib
@@ -86,55 +74,3 @@ def composite_picture(bands: NDArray[np.float32]) -> str:
             rgba[..., channel] = np.nan_to_num(scaled * 255).astype(np.uint8)
     rgba[..., 3] = np.where(finite, 255, 0)
     return to_png(rgba)
-
-
-def reliability_picture(curves: dict[str, list[tuple[float, float, float]]]) -> str:
-    """Draw reliability curves: mean confidence against accuracy, dot area by the share of pixels.
-
-    Args:
-        curves: For each name the (confidence, accuracy, share) of its non-empty bins.
-
-    Returns:
-        A data URI.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.6, 3.6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    for colour, (name, points) in zip(("#d55e00", "#0072b2"), curves.items(), strict=False):
-        if points:
-            confidence, accuracy, share = zip(*points, strict=True)
-            axes.plot(confidence, accuracy, color=colour, linewidth=1, label=name)
-            axes.scatter(confidence, accuracy, s=[10 + 200 * part for part in share], color=colour, alpha=0.6)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", aspect="equal")
-    axes.legend(loc="upper left", frameon=False)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
-
-
-def histogram_picture(shares: Sequence[float]) -> str:
-    """Draw shares of equal bins on [0, 1], with a line where they were even.
-
-    Args:
-        shares: One for each bin.
-
-    Returns:
-        A data URI.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    number = len(shares)
-    figure = Figure(figsize=(3.6, 2.6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.bar([(i + 0.5) / number for i in range(number)], list(shares), width=0.9 / number, color="#0072b2")
-    axes.axhline(1.0 / number, color="0.4", linewidth=1)
-    axes.set(xlim=(0, 1), xlabel="level of the predicted distribution", ylabel="share of pixels")
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

@@ -11,9 +11,10 @@ from ecumene.models.bundle import Model
 from ecumene.simulate.demo import write_demo
 from ecumene.viewer import pictures as draw
 from ecumene.viewer.report import Picture
+from ecumene.viewer.scene_pictures import scene_picture
 from ecumene.workflows.assess import Assessment, assess_map
 from ecumene.workflows.map import map_scenes
-from ecumene.workflows.report import make_report, scene_picture
+from ecumene.workflows.report import make_report
 from ecumene.workflows.stacks import open_sources
 from ecumene.workflows.train import train_model
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ecumene.viewer.report import Table
-
-if TYPE_CHECKING:
-    from ecumene.workflows.assess_numbers import NumberAssessment
 
 _BARS = {
     "uncertainty_calibration_error": "uncertainty calibration error (UCE)",
@@ -84,20 +81,26 @@ def error_rows(errors: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def number_assessment_tables(assessment: NumberAssessment) -> list[Table]:
-    """Return errors and intervals of an assessed map of numbers as text tables."""
-    unit = "" if assessment.unit in ("", "1") else f", {assessment.unit}"
+def number_assessment_tables(figures: Mapping[str, Any]) -> list[Table]:
+    """Return errors and intervals of an assessed map of numbers as text tables.
+
+    Args:
+        figures: Of `NumberAssessment.to_dict`.
+    """
+    unit = "" if figures["unit"] in ("", "1") else f", {figures['unit']}"
     caption = (
-        f"{assessment.errors.count} reference elements in {assessment.blocks} blocks, {assessment.sample.nodata} on "
-        f"nodata, {assessment.sample.outside} outside; {assessment.confidence:.0%} intervals by block bootstrap. Bias: "
+        f"{figures['errors']['count']} reference elements in {figures['blocks']} blocks, {figures['on_nodata']} on "
+        f"nodata, {figures['outside_of_map']} outside; {figures['confidence']:.0%} intervals by block bootstrap. Bias: "
         "map minus reference."
     )
-    rows = error_rows(assessment.errors.to_dict())
-    tables = [Table(f"Errors of {assessment.field}{unit}", ("", "value", "interval"), rows, caption)]
-    if assessment.bars is not None:
-        shown = [[text, _text(assessment.bars.get(key))] for key, text in _BARS.items() if key in assessment.bars]
-        share = _text(assessment.bars["within_one_standard_deviation"], ".1%")
+    tables = [
+        Table(f"Errors of {figures['field']}{unit}", ("", "value", "interval"), error_rows(figures["errors"]), caption)
+    ]
+    bars = figures["error_bars"]
+    if bars is not None:
+        shown = [[text, _text(bars.get(key))] for key, text in _BARS.items() if key in bars]
+        share = _text(bars["within_one_standard_deviation"], ".1%")
         tables.append(Table("Error bars", ("", ""), [*shown, ["truth within one error bar", share]]))
-    if assessment.intervals is not None:
-        tables.append(interval_table(assessment.intervals))
+    if figures["intervals"] is not None:
+        tables.append(interval_table(figures["intervals"]))
     return tables

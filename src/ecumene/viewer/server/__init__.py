@@ -1,0 +1,1 @@
+"""The web map's server: reads products, answers GET requests, fetches nothing."""

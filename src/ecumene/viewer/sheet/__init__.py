@@ -1,0 +1,1 @@
+"""The assessor's sheet: one sample point after the other, judged from image chips, saved as reference labels."""
