@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
-import statistics
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ecumene.workflows.results import machine, spread, stamped
+
+__all__ = ["RESULTS", "checksum", "data_root", "data_set", "machine", "spread", "store"]
+
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = (
-    "ecumene",
-    "numpy",
-    "scipy",
-    "numba",
-    "torch",
-    "rasterio",
-    "scikit-learn",
-    "lightgbm",
-    "onnxruntime",
-    "openvino",
-    "xarray",
-)
 
 
 def data_root() -> Path:
@@ -51,49 +38,9 @@ def data_set(name: str, paths: Iterable[Path], kind: str = "real") -> dict[str, 
     return {"name": name, "kind": kind, "sha256": checksum(paths)}
 
 
-def machine() -> dict[str, Any]:
-    """Describe processor, memory and versions."""
-    model = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return {
-        "processor": model,
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in LIBRARIES},
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return mean, standard deviation and the values."""
-    return {
-        "mean": statistics.fmean(values),
-        "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
-        "values": list(values),
-    }
-
-
 def store(name: str, results: dict[str, Any]) -> Path:
     """Write results with machine and time to `benchmarks/results/<name>.json`."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    stamped = {
-        "benchmark": name,
-        "run": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        **results,
-    }
-    path.write_text(json.dumps(stamped, indent=2, allow_nan=False) + "\n")
+    path.write_text(json.dumps(stamped(name, results), indent=2, allow_nan=False) + "\n")
     return path

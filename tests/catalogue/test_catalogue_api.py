@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from catalogue_data import grid, stac_catalogue, write_aoi, write_scene
 from end_to_end import refused, run_cli
+from shared import RangeHandler
 from test_catalogue_run import OPTIONS, rasters
 
 from ecumene.core.errors import SceneError
 from ecumene.workflows.map_collection import map_collection, plan_collection
-from shared import RangeHandler
 
 pytest.importorskip("pystac_client")
 

@@ -98,6 +98,7 @@ def mimo_unet_count(bands, outputs, members=2, width=30):
     return members * own + down + d(16 * w, 8 * w, 4 * w) + d(8 * w, 4 * w, 2 * w) + d(4 * w, 2 * w, w)
 
 
+SCENE_CNN = 14_714_688 + 2 * 9 * 64 + 3 * 512 + 3
 SMALL = {"network": "unet-small", "arguments": {"width": 8}, "members": 3}
 SMALL_COUNT = unet_small_count(5, 1, 8)
 CASES = [
@@ -108,7 +109,19 @@ CASES = [
     Case("ltae", side=8, parameters=ltae_count(5, 3)),
     Case("ltae", {"dates_as": "days-since-first", "d_model": 32, "n_heads": 4}, side=8),
     Case("mlp", side=8, parameters=mlp_count(5, 3)),
+    Case("spectral-rnn", {"hidden": 8}, side=8),
+    Case("spectral-rnn", {"cell": "lstm", "head": "last_state"}, side=8),
+    Case("spectral-cnn", side=8),
+    Case("residual-conv", {"widths": [4, 8], "hidden": 16, "patch": 16}, side=16, scene=True),
     Case("scene-resnet", side=64, scene=True, most_features=512),
+    Case("sen2lcz", {"width": 8}, scene=True, most_features=64),
+    Case("sen2lcz", {"depth": 5, "fusion": False}, side=16, scene=True, most_features=128),
+    Case("settlement-lcz", {"width": 4}, 32, 32, 8, scene=False),
+    Case("settlement-lcz", {"width": 4, "prior": "multiply", "attention": False}, 32, 32, 8),
+    Case("resnext", {"depth": 11, "cardinality": 4, "base_width": 4}, side=16, scene=True, most_features=1024),
+    Case("scene-cnn", {"trunk": "vgg16", "input_size": 64}, parameters=SCENE_CNN, scene=True, most_features=512),
+    Case("class-attention-rnn", {"trunk": "vgg16", "input_size": 32, "hidden": 8}, scene=True, most_features=512),
+    Case("attention-cnn", {"trunk": "vgg16", "input_size": 32, "gate": "cbam"}, scene=True, most_features=512),
     Case("mimo-unet", {"members": 3, "width": 4}, 64, 32, 16, parameters=mimo_unet_count(5, 1, 3, 4)),
     Case("ensemble", SMALL, margin=16, stride=8, parameters=3 * SMALL_COUNT),
     Case("mc-dropout", SMALL, margin=16, stride=8, parameters=SMALL_COUNT),
@@ -164,7 +177,8 @@ def test_gradient_reaches_every_weight(case):
     dead = [name for name, weight in network.named_parameters() if weight.grad is None or not weight.grad.any()]
     # Softmax over dates does not see a constant: the keys' bias may stay without gradient.
     # A shallower U-Net leaves the deepest stage of its encoder unused.
-    spare = ("key.bias", "encoder.layer4") if "decoder_channels" in case.arguments else ("key.bias",)
+    # Weights of tasks act on the loss, not on the output.
+    spare = ("key.bias", "log_variances", *(("encoder.layer4",) if "decoder_channels" in case.arguments else ()))
     assert [name for name in dead if not name.startswith(spare)] == []
 
 

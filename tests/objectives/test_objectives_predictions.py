@@ -17,6 +17,7 @@ from ecumene.objectives import (
     PixelRegression,
     SceneClassification,
     Segmentation,
+    SettlementZones,
     build_objective,
     list_objectives,
 )
@@ -37,6 +38,7 @@ OBJECTIVES = [
     REGRESSION,
     PixelRegression(("a", "b", "c"), likelihood="laplace", covariance="isotropic"),
     MultivariateRegression(("a", "b", "c"), unit="K", target_mean=(1, 2, 3), target_std=(2, 1, 0.5)),
+    SettlementZones(LEGEND, extent_error=(0.05, 0.2, 0.1)),
     Members(Segmentation(LEGEND), 4),
     Members(MultiLabel(LEGEND), 3),
     Members(REGRESSION, 5),

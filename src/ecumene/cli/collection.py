@@ -52,6 +52,18 @@ def wanted(tiles: dict[str, Any]) -> bool:
     return tiles["stac"] is not None or tiles["scene_list"] is not None
 
 
+def refuse_step(step: int | None) -> None:
+    """Refuse cells of a model of whole images, which are laid over single scenes only.
+
+    Raises:
+        ConfigurationError: If they are asked for.
+    """
+    from ecumene.core.errors import ConfigurationError
+
+    if step is not None:
+        raise ConfigurationError("--step maps single scenes; leave it out with --stac or --scenes.")
+
+
 def refuse_together(scenes: list[str] | None, clip: Path | None) -> None:
     """Refuse what does not go with tiles.
 

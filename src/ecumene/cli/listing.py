@@ -24,8 +24,24 @@ def systems() -> None:
     from rich.table import Column, Table
 
     from ecumene.systems import list_systems
+    from ecumene.systems.measured import measured_of
 
-    table = Table(Column("system", no_wrap=True), "what", "task", "reads", "published in")
+    table = Table(Column("system", no_wrap=True), "what, and where it was published", "task", "published", "measured")
     for system in list_systems():
-        table.add_row(system.name, system.title, system.task, system.reads, system.paper or "-")
+        about = [system.title, system.paper, f"data: {', '.join(system.data_sets)}" if system.data_sets else ""]
+        published = [
+            f"{figure.data_set}: {figure.metric} {figure.value:.4g}{'' if figure.verified else ' (unverified)'}"
+            for figure in system.figures[:1]
+        ]
+        ours = [
+            f"{found.data_set}: {found.metric} {found.mean:.4g}"
+            + ("" if found.standard_deviation is None else f" ± {found.standard_deviation:.2g}")
+            for found in measured_of(system.name)[:1]
+        ]
+        table.add_row(
+            system.name,
+            "\n".join(part for part in about if part),
+            f"{system.task}, reads {system.reads}",
+            *(entry[0] if entry else "-" for entry in (published, ours)),
+        )
     Console().print(table)

@@ -9,6 +9,10 @@ import typer
 
 from ecumene.cli import (
     assess,
+    attention,
+    bench,
+    convert,
+    datasets,
     demo,
     despeckle,
     explain,
@@ -17,13 +21,18 @@ from ecumene.cli import (
     insar,
     listing,
     mapping,
+    patches,
+    probe,
+    report,
     retrieve,
     run,
     sharpen,
+    simulate,
     tomography,
     train,
     trust,
     unmix,
+    view,
 )
 from ecumene.core import events
 from ecumene.core.errors import INTERRUPTED, TERMINATED, EcumeneError, exit_codes
@@ -39,21 +48,30 @@ app = typer.Typer(
 
 app.command("info")(info.info)
 app.command("train")(train.train)
+app.command("probe")(probe.probe)
 app.command("map")(mapping.map_)
 app.command("export")(export.export)
+app.command("convert")(convert.convert)
 app.command("assess")(assess.assess)
+app.command("report")(report.report)
 app.command("run")(run.run)
 app.command("trust")(trust.trust)
 app.command("explain")(explain.explain)
 app.command("demo")(demo.demo)
+app.command("simulate")(simulate.simulate)
 app.command("tomography")(tomography.tomography)
 app.command("insar")(insar.insar)
 app.command("unmix")(unmix.unmix)
 app.command("sharpen")(sharpen.sharpen)
 app.command("despeckle")(despeckle.despeckle)
 app.command("retrieve")(retrieve.retrieve)
+app.command("bench")(bench.bench)
+app.command("view")(view.view)
+app.command("attention")(attention.attention)
+app.command("patches")(patches.patches)
 app.command("sensors")(listing.sensors)
 app.command("systems")(listing.systems)
+app.command("datasets")(datasets.datasets)
 
 
 def _version(show: bool) -> None:

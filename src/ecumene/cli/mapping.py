@@ -31,6 +31,12 @@ def map_(
     cloud_mask: Annotated[
         bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
     ] = None,
+    step: Annotated[
+        int | None,
+        typer.Option(
+            help="Of a model of whole images: side of a cell in pixels; default: that of a patch.", show_default=False
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product made by another plan.")] = False,
     *,
     declaration: opt.Group,
@@ -50,6 +56,7 @@ def map_(
         "overwrite": overwrite,
     }
     if many.wanted(tiles):
+        many.refuse_step(step)
         many.refuse_together(scenes, clip)
         many.map_many(model, out, tiles, declaration, options, cloud_mask=cloud_mask)
         return
@@ -60,7 +67,15 @@ def map_(
 
     with progress_bar("map") as progress:
         product = map_scenes(
-            model, scenes or [], out, clip=clip, mask_clouds=cloud_mask, progress=progress, **declaration, **options
+            model,
+            scenes or [],
+            out,
+            clip=clip,
+            mask_clouds=cloud_mask,
+            step=step,
+            progress=progress,
+            **declaration,
+            **options,
         )
     print_product(product)
     product.require_undamaged()

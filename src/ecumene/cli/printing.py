@@ -117,6 +117,6 @@ def print_assessment(assessment: Assessment | NumberAssessment) -> None:
     """Print accuracy, areas and confusion matrix, or errors and coverage of numbers."""
     from rich.console import Console
 
-    from ecumene.workflows.report import assessment_tables
+    from ecumene.workflows.assessment_tables import assessment_tables
 
     print_tables(Console(), assessment_tables(assessment))

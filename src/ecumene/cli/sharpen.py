@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,7 +49,7 @@ def sharpen(
     from ecumene.core.progress import progress_bar
     from ecumene.workflows.sharpen import sharpen_scene
 
-    stated = {name.removeprefix("with_"): value for name, value in fine.items()}
+    stated: Any = {name.removeprefix("with_"): value for name, value in fine.items()}
     stated |= {name: stated[name] or declaration[name] for name in ("sensor", "level", "crs")}
     stated |= {"bands": opt.split_list(stated["bands"]), "time": declaration["time"]}
     with progress_bar("sharpen") as progress:

@@ -1,4 +1,4 @@
-"""`ecumene train`: a model from scenes and labels."""
+"""`ecumene train`: a model from scenes and labels, or from a published data set of images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ecumene.cli import from_data, from_model, settlement
 from ecumene.cli import options as opt
 
 Uncertainty = Annotated[
@@ -14,22 +15,29 @@ Uncertainty = Annotated[
 ]
 
 
-@opt.grouped(declaration=opt.DECLARATION)
+@opt.grouped(declaration=opt.DECLARATION, published=from_data.PUBLISHED, start=from_model.START)
 def train(
-    scenes: opt.Scenes,
-    labels: Annotated[Path, typer.Option(help="Vector file or raster with labels.", show_default=False)],
     out: opt.Out,
+    scenes: opt.ScenesOrNone = None,
+    labels: Annotated[Path | None, typer.Option(help="Vector file or raster with labels.", show_default=False)] = None,
     label_field: Annotated[str, typer.Option(help="Column of the class (vector labels).")] = "class",
     target: Annotated[
         str | None, typer.Option(help="Learn the number in this column (or, so named, of a raster), not classes.")
     ] = None,
     target_unit: Annotated[str, typer.Option(help="Unit of that number.")] = "1",
+    extent: Annotated[
+        Path | None,
+        typer.Option(help="Raster of settled shares 0..1, learned along with zones as labels.", show_default=False),
+    ] = None,
     uncertainty: Uncertainty = "single",
     system: Annotated[str, typer.Option(help="System to train (see `ecumene systems`), or auto.")] = "auto",
     use_bands: Annotated[list[str] | None, typer.Option(help="Train on these bands only.")] = None,
     block_size: Annotated[float | None, typer.Option(help="Side of the blocks of the spatial split, metres.")] = None,
     buffer: Annotated[float, typer.Option(help="Distance between parts of the split, metres.")] = 0.0,
-    split: Annotated[str, typer.Option(help="What stays together: block or feature.")] = "block",
+    split: Annotated[
+        str | None,
+        typer.Option(help="What stays together: block (default) or feature; of a data set: official, random, spatial."),
+    ] = None,
     holdout: Annotated[Path | None, typer.Option(help="Write the test labels here, for `ecumene assess`.")] = None,
     seed: Annotated[int, typer.Option(help="Of split, start and order of training.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="Most passes over the training set.")] = None,
@@ -42,8 +50,54 @@ def train(
     cloud_mask: opt.CloudMask = True,
     *,
     declaration: opt.Group,
+    published: opt.Group,
+    start: opt.Group,
 ) -> None:
-    """Train a model from scenes and a few labelled polygons or points."""
+    """Train a model from scenes and a few labelled polygons or points, or from a published data set (--data)."""
+    initial = from_model.beginning(start)
+    if published["data"] is not None:
+        beside = {
+            "--labels": labels,
+            "--target": target,
+            "--extent": extent,
+            "--use-bands": use_bands,
+            "--holdout": holdout,
+            "--int8": int8,
+        }
+        from_data.refuse_beside(scenes, beside | {"--block-size": block_size, "--buffer": buffer})
+        options = {"split": split, "uncertainty": uncertainty, "seed": seed, "epochs": epochs, "onnx": onnx}
+        from_data.train(published, system, out, **options, initial=initial, max_minutes=max_minutes, coverage=coverage)
+        return
+    from_data.refuse_data_options(published)
+    scenes, labels = from_data.require_scenes(scenes, labels)
+    if extent is not None:
+        settlement.train(
+            scenes,
+            labels,
+            extent,
+            out,
+            system=system,
+            refused={
+                "--target": target,
+                "--uncertainty": uncertainty,
+                "--split": split,
+                "--holdout": holdout,
+                "--onnx": onnx,
+                "--int8": int8,
+                "--from": initial,
+            },
+            zone_field=label_field,
+            use_bands=opt.split_list(use_bands),
+            block_size_m=block_size,
+            buffer_m=buffer,
+            seed=seed,
+            epochs=epochs,
+            max_minutes=max_minutes,
+            coverage=coverage,
+            mask_clouds=cloud_mask,
+            **declaration,
+        )
+        return
     from ecumene.cli.printing import print_training
     from ecumene.core.progress import progress_bar
     from ecumene.workflows.train import train_model
@@ -61,7 +115,7 @@ def train(
             use_bands=opt.split_list(use_bands),
             block_size_m=block_size,
             buffer_m=buffer,
-            split_by=split,
+            split_by=split or "block",
             holdout=holdout,
             seed=seed,
             epochs=epochs,
@@ -70,6 +124,7 @@ def train(
             onnx=onnx,
             int8=int8,
             mask_clouds=cloud_mask,
+            initial=initial,
             progress=progress,
             **declaration,
         )

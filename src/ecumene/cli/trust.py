@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecumene.cli import from_data
 from ecumene.cli import options as opt
 
 if TYPE_CHECKING:
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
 @opt.grouped(declaration=opt.DECLARATION)
 def trust(
     model: Annotated[Path, typer.Argument(help="Folder of a model.", show_default=False)],
-    scenes: opt.Scenes,
-    labels: Annotated[
-        Path, typer.Option(help="Labels; of the training's own file only its test part counts.", show_default=False)
-    ],
     out: opt.Out,
+    scenes: opt.ScenesOrNone = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Labels; of the training's own file only its test part counts.", show_default=False),
+    ] = None,
+    data: from_data.Data = None,
+    data_set: from_data.DataSetName = None,
+    data_option: from_data.DataOption = None,
     label_field: Annotated[
         str | None, typer.Option(help="Column of the labels; default: class, or the name of the model's number.")
     ] = None,
@@ -44,6 +49,12 @@ def trust(
     declaration: opt.Group,
 ) -> None:
     """Report calibration, class sets or intervals, outlier flags and their cost, and say where to label next."""
+    if data is not None:
+        from_data.refuse_beside(scenes, {"--labels": labels, "--wild": wild, "--teach": teach})
+        from_data.trust(model, data, out, data_set, data_option, seed)
+        return
+    from_data.refuse_data_options({"data_set": data_set, "data_option": data_option})
+    scenes, labels = from_data.require_scenes(scenes, labels, "Trust")
     from ecumene.core.progress import progress_bar
     from ecumene.workflows.trust import trust_report
 

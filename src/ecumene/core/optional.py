@@ -28,10 +28,16 @@ _EXTRA_OF = {
     "spyndex": "indices",
     "laspy": "points",
     "skimage": "unwrapping",
+    "h5py": "hdf5",
     "distributed": "cluster",
     "fsspec": "remote",
     "s3fs": "remote",
     "stac_geoparquet": "index",
+    "fastapi": "viewer",
+    "uvicorn": "viewer",
+    "rio_tiler": "viewer",
+    "rio_tiler.io": "viewer",
+    "duckdb": "viewer",
 }
 
 

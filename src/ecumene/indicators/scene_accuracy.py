@@ -79,7 +79,7 @@ def label_metrics(reference: NDArray[np.integer], prediction: NDArray[np.integer
         for name, values in _rates(hits, given, wanted).items():
             figures[f"{kind}_{name}"] = float(values[counted].mean())
     total = [np.array([float(part.sum())]) for part in (truth & found, found, truth)]
-    figures["micro_f1"] = float(_rates(*total)["f1"][0])
+    figures |= {f"micro_{name}": float(values[0]) for name, values in _rates(*total).items()}
     figures["hamming_loss"] = float((truth != found)[known].mean())
     figures["subset_accuracy"] = float((truth == found).all(axis=1).mean())
     rates = _rates(*(part.sum(axis=0).astype(np.float64) for part in (truth & found, found, truth)))

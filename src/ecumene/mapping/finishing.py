@@ -118,7 +118,7 @@ def finish_product(
     for spec in specs:
         bands = band_objects(spec, legend, statistics[spec.name], pixels)
         assets[spec.name] = layer_asset(paths[spec.name], spec, legend, bands)
-    assets |= _styles(out, specs, legend, assets)
+    assets |= write_styles(out, specs, legend, assets)
     layers = {spec.name: (paths[spec.name], spec) for spec in specs}
     if options.quicklook:
         assets |= _quicklook(out, layers, legend, plan)
@@ -129,7 +129,7 @@ def finish_product(
     write_item(out, plan, model, stack, assets, card, damaged_windows(store, plan))
 
 
-def _styles(
+def write_styles(
     out: Path, specs: tuple[LayerSpec, ...], legend: Legend | None, assets: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Write QGIS styles and class names beside the rasters."""

@@ -54,6 +54,9 @@ def execute(executor: Executor, batch: ReadBatch, n_outputs: int) -> _Executed:
     output, score = executor.run(batch.image, batch.dates)
     size = batch.image.shape[0]
     height, width = batch.image.shape[-2:]
+    cells = getattr(executor, "cells", None)
+    if cells is not None:  # a model of whole images answers for cells of several pixels
+        height, width = cells(height, width)
     if output.shape != (size, n_outputs, height, width) or score.shape != (size, height, width):
         raise ModelError(
             f"The model gave {tuple(output.shape)} and {tuple(score.shape)} for a batch of "

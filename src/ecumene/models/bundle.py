@@ -22,8 +22,8 @@ from ecumene.objectives import build_objective
 from ecumene.objectives.contract import Objective
 
 if TYPE_CHECKING:
+    from ecumene.models.row_execution import RowExecutor
     from ecumene.models.torch_execution import TorchExecutor
-    from ecumene.models.tree_execution import TreeExecutor
     from ecumene.models.trees import TreeEnsemble
     from ecumene.scenes.contract import Stack
     from ecumene.trust.scaling import Scaling
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 Backend = Literal["torch", "compiled", "onnx", "openvino"]
 BACKENDS: tuple[str, ...] = get_args(Backend)
 """What can execute a network; see `models.selection` for who is chosen."""
+
+
+_ARRAYS = {"network": files.NETWORK_WEIGHTS, "forest": files.FOREST, "svm": files.SVM}
 
 
 def plain(value: Any) -> Any:
@@ -53,7 +56,7 @@ class Model:
     Attributes:
         spec: What it states.
         objective: What its raw output means; rebuilt from `spec` where it is not given.
-        weights: Arrays of a network or a forest, by name.
+        weights: Arrays of a network, a forest or a support vector machine, by name.
         booster: LightGBM text of a boosted model.
         calibration: `trust.calibration.Calibration` or None.
         detector: Outlier detector of `trust` or None.
@@ -156,7 +159,7 @@ class Model:
             names = ", ".join(repr(name) for name in BACKENDS[:-1])
             raise ConfigurationError(f"The backend is {names} or {BACKENDS[-1]!r}, not {backend!r}.")
         if self.spec.kind != "network":
-            return self._tree_executor(precision, threads)
+            return self._row_executor(precision, threads)
         if backend == "torch":
             return self._torch_executor(precision, threads, device)
         if backend == "compiled":
@@ -205,7 +208,19 @@ class Model:
             device=device,
         )
 
-    def _tree_executor(self, precision: str = "auto", threads: int | None = None) -> TreeExecutor:
+    def _row_executor(self, precision: str = "auto", threads: int | None = None) -> RowExecutor:
+        if self.spec.kind == "svm":
+            from ecumene.models.svm import SupportVectorMachine
+            from ecumene.models.svm_execution import SvmExecutor
+
+            return SvmExecutor(
+                self.spec,
+                SupportVectorMachine.from_arrays(dict(self.weights)),
+                objective=self.objective,
+                scaling=self.scaling,
+                detector=self.detector,
+                precision=precision,
+            )
         from ecumene.models.tree_execution import TreeExecutor
 
         return TreeExecutor(
@@ -219,8 +234,8 @@ class Model:
         )
 
     @cached_property
-    def _raw(self) -> TorchExecutor | TreeExecutor:
-        return self._torch_executor() if self.spec.kind == "network" else self._tree_executor()
+    def _raw(self) -> TorchExecutor | RowExecutor:
+        return self._torch_executor() if self.spec.kind == "network" else self._row_executor()
 
     def raw_output(self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Return the output before scaling, float32 `[B, n_outputs, H, W]`; arguments as `Executor.run`."""
@@ -236,6 +251,12 @@ class Model:
         """
         return self._raw.raw(image, dates)[1]
 
+    def raw_results(
+        self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return `raw_output` and `detector_features` of one run."""
+        return self._raw.raw(image, dates)
+
     def match(self, stack: Stack) -> Stack:
         """Return the stack with this model's channels, in its order.
 
@@ -246,9 +267,9 @@ class Model:
 
         n_dates = None
         if self.spec.kind != "network":
-            from ecumene.models.tree_execution import tree_arguments
+            from ecumene.models.row_execution import row_arguments
 
-            n_dates = tree_arguments(self.spec)[1]
+            n_dates = row_arguments(self.spec)[1]
         return match_stack(self.spec, stack, n_dates)
 
     # -- files -------------------------------------------------------------------------------------
@@ -264,7 +285,7 @@ class Model:
             parts[files.BOOSTER] = (self.booster or "").encode()
             parameters = self.trees.values.size + len(self.trees.threshold)
         else:
-            name = files.NETWORK_WEIGHTS if spec.kind == "network" else files.FOREST
+            name = _ARRAYS[spec.kind]
             parts[name] = pack_arrays(self.weights)
             parameters = sum(int(array.size) for array in self.weights.values())
         if self.detector is not None:
@@ -298,7 +319,7 @@ class Model:
         """
         item, parts = files.read_folder(folder)
         spec = _read_spec(item)
-        wanted = {"network": files.NETWORK_WEIGHTS, "forest": files.FOREST, "boosting": files.BOOSTER}[spec.kind]
+        wanted = _ARRAYS.get(spec.kind, files.BOOSTER)
         if wanted not in parts:
             raise ModelError(f"The model lacks its file {wanted}; get the model again from its source.")
         try:
@@ -323,7 +344,7 @@ class Model:
             onnx_int8=parts.get(files.ONNX_INT8),
         )
         if spec.kind != "network":
-            model._tree_executor(threads=1)  # proves trees and features
+            model._row_executor(threads=1)  # proves arrays and features
         for exported in (model.onnx, model.onnx_int8):
             if exported is not None:
                 from ecumene.models.onnx_execution import check_onnx

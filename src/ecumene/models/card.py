@@ -31,7 +31,10 @@ def write_card(spec: ModelSpec, legend: Legend | None) -> str:
         rows = [(item.value, item.name, item.colour, item.description) for item in legend.classes]
         parts += ["## Classes\n", _table(("code", "name", "colour", "description"), rows)]
     accuracy = spec.training.get("accuracy")
-    parts += ["## Accuracy on held-out blocks\n", _accuracy(accuracy)]
+    parts += [
+        "## Accuracy on held-out blocks\n" if spec.patch_size is None else "## Accuracy on test images\n",
+        _accuracy(accuracy),
+    ]
     parts += ["## Calibration\n", _tree(spec.calibration) or "Not calibrated.\n"]
     parts += ["## Outliers\n", _outlier(spec)]
     known = ("accuracy", "notes", "band_quantiles")
@@ -59,6 +62,8 @@ def _front_matter(spec: ModelSpec, legend: Legend | None) -> dict[str, Any]:
 
 def _summary(spec: ModelSpec) -> str:
     reads = "a series of images" if spec.temporal else "one image"
+    if spec.patch_size is not None:
+        reads = f"images of {spec.patch_size} x {spec.patch_size} pixels, with one answer each,"
     sensors = ", ".join(sorted({f"{band.sensor} {band.level}" for band in spec.inputs}))
     return (
         f"A {spec.kind} ({_inline(spec.architecture.get('name', spec.kind))}) that reads {reads} of {sensors} at "
@@ -87,7 +92,9 @@ def _input_table(spec: ModelSpec) -> str:
 def _accuracy(accuracy: Any) -> str:
     if not isinstance(accuracy, Mapping) or not accuracy:
         return "Not measured.\n"
-    text = "Pixels of one polygon are not independent: these figures describe the held-out blocks.\n\n"
+    whole = "images" in accuracy
+    what = ("Images of one place", "test images") if whole else ("Pixels of one polygon", "held-out blocks")
+    text = f"{what[0]} are not independent: these figures describe the {what[1]}.\n\n"
     matrix = accuracy.get("confusion_matrix")
     names = accuracy.get("classes")
     rest = {key: value for key, value in accuracy.items() if key not in ("confusion_matrix", "classes")}
@@ -105,7 +112,8 @@ def _outlier(spec: ModelSpec) -> str:
     if not spec.outlier:
         return "No outlier detector.\n"
     name, threshold = spec.outlier.get("name", "detector"), spec.outlier.get("threshold")
-    return f"Detector `{_inline(name)}`; a pixel is flagged where its score exceeds {_number(threshold)}.\n"
+    what = "a pixel is flagged where" if spec.patch_size is None else "an image is flagged if"
+    return f"Detector `{_inline(name)}`; {what} its score exceeds {_number(threshold)}.\n"
 
 
 def _limits(spec: ModelSpec) -> str:

@@ -42,7 +42,7 @@ class ModelSpec(BaseModel):
     schema_version: int = SCHEMA_VERSION
     name: str
     created: str = Field(description="UTC, ISO 8601")
-    kind: Literal["network", "forest", "boosting"]
+    kind: Literal["network", "forest", "boosting", "svm"]
     architecture: dict[str, Any] = Field(description="For a network: {'name': ..., 'arguments': {...}}")
     objective: dict[str, Any] = Field(description="Objective.to_config()")
     inputs: tuple[InputBand, ...]
@@ -50,6 +50,13 @@ class ModelSpec(BaseModel):
     resolution_m: float = Field(gt=0)
     stride: int = 1
     margin: int = 0
+    patch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        exclude_if=lambda value: value is None,
+        description="Rows and columns of the images that get one answer each; None: every pixel gets one",
+    )
     calibration: dict[str, Any] = Field(default_factory=dict, description="trust.Calibration.to_config()")
     outlier: dict[str, Any] = Field(default_factory=dict, description="trust detector's to_config(); arrays in weights")
     training: dict[str, Any] = Field(default_factory=dict, description="provenance, accuracy, seeds, versions")
@@ -81,5 +88,6 @@ class Executor(Protocol):
 
         Returns:
             (output `[B, n_outputs, H, W]`, already scaled by the calibration where there is one; outlier score
-            `[B, H, W]`, larger is stranger), float32. Values at invalid pixels are undefined but finite.
+            `[B, H, W]`, larger is stranger), float32. Values at invalid pixels are undefined but finite. A model with a
+            `patch_size` takes images of that size and gives `[B, n_outputs, 1, 1]` and `[B, 1, 1]`.
         """

@@ -7,6 +7,7 @@ gives the same two arrays. Only operations that ONNX has are used.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -67,6 +68,12 @@ def local_average_tensor(x: Tensor, valid: Tensor, radius: int) -> Tensor:
     return x / weight.clamp(min=1e-6)
 
 
+def pooled_average_tensor(x: Tensor, valid: Tensor) -> Tensor:
+    """Return the average over the valid pixels of each image, `[B, C, 1, 1]`; 0 where nothing is valid."""
+    weight = valid.unsqueeze(-3).to(x.dtype)
+    return x.sum(dim=(-2, -1), keepdim=True) / weight.sum(dim=(-2, -1), keepdim=True).clamp(min=1.0)
+
+
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     """Return features `[B, F, H, W]`, float32, of their parts."""
     return torch.cat([part.float() for part in parts], dim=1) if len(parts) > 1 else parts[0].float()
@@ -74,6 +81,8 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 
 class DeployedNetwork(nn.Module):
     """A network between physical units and (calibrated output, outlier score).
+
+    A network that answers for whole images gives maps of one cell; its bands are averaged over the valid pixels.
 
     Args:
         network: See `networks.contract.Network`.
@@ -138,6 +147,9 @@ class DeployedNetwork(nn.Module):
             output, features = self.network.forward_features(x, dates, valid)  # type: ignore[operator]
         else:
             output, features = self.network.forward_features(x, None, valid)  # type: ignore[operator]
+        whole = output.ndim == 2  # one answer an image: a single cell, so that all that follows is as for pixels
+        if whole:
+            output, features = output[:, :, None, None], features[:, :, None, None]
         with torch.autocast(device_type=image.device.type, enabled=False):
             inner = {
                 name: pool(heard(self.network, name).float(), self.choice.radius, self.choice.pooling)
@@ -148,7 +160,8 @@ class DeployedNetwork(nn.Module):
             parts = []
             for part in self.choice.parts:
                 if part == BANDS:
-                    parts.append(local_average_tensor(x, valid, self.radius))
+                    average = pooled_average_tensor if whole else partial(local_average_tensor, radius=self.radius)
+                    parts.append(average(x, valid))
                 elif part in (FEATURES, LOGITS):
                     parts.append(features if part == FEATURES else output)
                 else:

@@ -65,7 +65,7 @@ def _trace(model: Model, module: Any) -> bytes:
         for name in ("height", "width")
     )
     batch = dim("batch", min=1, max=1 << 12)
-    shapes: dict[str, Any] = {"image": {0: batch, 2: height, 3: width}}
+    shapes: dict[str, Any] = {"image": {0: batch} if spec.patch_size else {0: batch, 2: height, 3: width}}
     inputs: tuple[Any, ...] = (torch.from_numpy(image),)
     if spec.temporal:
         times = dim("time", min=2, max=1 << 10)

@@ -24,12 +24,13 @@ from ecumene.core.files import TEMPORARY_MARK
 MODEL_JSON = "model.json"
 NETWORK_WEIGHTS = "weights.safetensors"
 FOREST = "forest.safetensors"
+SVM = "svm.safetensors"
 BOOSTER = "booster.txt"
 DETECTOR = "detector.safetensors"
 CARD = "card.md"
 ONNX = "model.onnx"
 ONNX_INT8 = "model-int8.onnx"
-KNOWN_FILES = frozenset({NETWORK_WEIGHTS, FOREST, BOOSTER, DETECTOR, CARD, ONNX, ONNX_INT8})
+KNOWN_FILES = frozenset({NETWORK_WEIGHTS, FOREST, SVM, BOOSTER, DETECTOR, CARD, ONNX, ONNX_INT8})
 EXECUTABLE_SUFFIXES = frozenset(
     {".pickle", ".pkl", ".p", ".pt", ".pth", ".ckpt", ".joblib", ".bin", ".npy", ".npz", ".dill", ".mar", ".h5"}
 )

@@ -35,6 +35,7 @@ TASKS = {
 _ASSETS: dict[str, tuple[str, str, list[str], str | None]] = {
     folder.NETWORK_WEIGHTS: ("weights", "application/octet-stream", ["mlm:model", "mlm:weights"], "safetensors"),
     folder.FOREST: ("weights", "application/octet-stream", ["mlm:model", "mlm:weights"], "safetensors"),
+    folder.SVM: ("weights", "application/octet-stream", ["mlm:model", "mlm:weights"], "safetensors"),
     folder.BOOSTER: ("weights", "text/plain", ["mlm:model", "mlm:weights"], "lightgbm-text"),
     folder.DETECTOR: ("outlier-detector", "application/octet-stream", ["data"], None),
     folder.ONNX: ("onnx", "application/octet-stream", ["mlm:weights"], "onnx"),
@@ -124,17 +125,18 @@ def mlm_properties(spec: ModelSpec, n_outputs: int, legend: Legend | None, param
     """Return the MLM fields for a model."""
     task = TASKS.get(str(spec.objective.get("name")), "regression" if legend is None else "classification")
     series = [-1] if spec.temporal else []
+    side = -1 if spec.patch_size is None else spec.patch_size
     properties = MlmProperties(
         name=spec.name,
         architecture=str(spec.architecture.get("name", spec.kind)),
         tasks=[task],
-        framework={"network": "pytorch", "forest": "scikit-learn", "boosting": "lightgbm"}[spec.kind],
+        framework={"network": "pytorch", "boosting": "lightgbm"}.get(spec.kind, "scikit-learn"),
         input=[
             MlmInput(
                 name="physical values with NaN for nodata",
                 bands=[band.key for band in spec.inputs],
                 input=ArrayShape(
-                    shape=[-1, *series, len(spec.inputs), -1, -1],
+                    shape=[-1, *series, len(spec.inputs), side, side],
                     dim_order=["batch", *(["time"] if series else []), "bands", "height", "width"],
                 ),
                 value_scaling=[ZScore(mean=band.mean, stddev=band.std) for band in spec.inputs],
@@ -145,7 +147,7 @@ def mlm_properties(spec: ModelSpec, n_outputs: int, legend: Legend | None, param
                 name="raw output of the objective",
                 tasks=[task],
                 result=ArrayShape(
-                    shape=[-1, n_outputs, -1, -1],
+                    shape=[-1, n_outputs, *((-1, -1) if spec.patch_size is None else (1, 1))],
                     dim_order=["batch", "class" if legend else "channel", "height", "width"],
                 ),
                 classes=_class_entries(legend),

@@ -25,12 +25,12 @@ def probe_input(
     Args:
         spec: The model.
         batch: Images.
-        side: Least pixels of a side; raised to a multiple of the stride.
+        side: Least pixels of a side; raised to a multiple of the stride. A model of whole images has its own.
         n_dates: Dates of a series.
         seed: Of the values.
     """
     generator = np.random.default_rng(seed)
-    side = -(-side // spec.stride) * spec.stride
+    side = spec.patch_size or -(-side // spec.stride) * spec.stride
     mean = np.array([band.mean for band in spec.inputs])[:, None, None]
     std = np.array([band.std for band in spec.inputs])[:, None, None]
     series = (n_dates,) if spec.temporal else ()
@@ -52,9 +52,9 @@ def require_equal_results(model: Model, copy: Model) -> None:
     """
     n_dates = 3
     if model.spec.kind != "network":
-        from ecumene.models.tree_execution import tree_arguments
+        from ecumene.models.row_execution import row_arguments
 
-        n_dates = tree_arguments(model.spec)[1]
+        n_dates = row_arguments(model.spec)[1]
     image, dates = probe_input(model.spec, n_dates=n_dates)
     expected = model.executor(device="cpu").run(image, dates)
     if not all(np.isfinite(part).all() for part in expected):

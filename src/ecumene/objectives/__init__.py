@@ -16,6 +16,7 @@ from ecumene.objectives.multivariate import MultivariateRegression
 from ecumene.objectives.numeric import NumericObjective
 from ecumene.objectives.prediction import LayerSpec, Prediction
 from ecumene.objectives.regression import PixelRegression
+from ecumene.objectives.settlement import SettlementZones
 
 __all__ = [
     "LayerSpec",
@@ -28,13 +29,22 @@ __all__ = [
     "Prediction",
     "SceneClassification",
     "Segmentation",
+    "SettlementZones",
     "build_objective",
     "list_objectives",
 ]
 
 _OBJECTIVES: dict[str, type[Objective]] = {
     built.name: built
-    for built in (Segmentation, PixelRegression, MultivariateRegression, SceneClassification, MultiLabel, Members)
+    for built in (
+        Segmentation,
+        PixelRegression,
+        MultivariateRegression,
+        SceneClassification,
+        MultiLabel,
+        SettlementZones,
+        Members,
+    )
 }
 
 

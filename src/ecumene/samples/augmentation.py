@@ -95,8 +95,12 @@ class RandomD4:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Return the turned and flipped sample."""
         height, width = sample["image"].shape[-2:]
-        elements = range(8) if height == width else (0, 2, 4, 6)
-        return d4_sample(sample, int(rng.choice(np.array(list(elements)))))
+        return d4_sample(sample, self.draw(rng, square=height == width))
+
+    @staticmethod
+    def draw(rng: np.random.Generator, *, square: bool) -> int:
+        """Return a random element, see `d4_array`."""
+        return int(rng.choice(np.array(list(range(8) if square else (0, 2, 4, 6)))))
 
 
 def _frames(image: NDArray[np.float32]) -> int:
@@ -135,14 +139,20 @@ class OpticalJitter:
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Return the sample with other radiometry."""
         image = sample["image"].copy()
-        frames, chosen = _frames(image), list(self.channels)
-        gains = np.exp(rng.normal(0, self.gain, (frames, 1)) + rng.normal(0, self.band_gain, (frames, len(chosen))))
-        waves = np.array([wave or 0.49 for wave in self.wavelengths_um or (None,) * len(chosen)])
-        angstrom = rng.uniform(0, 2, (frames, 1))
-        path = self.haze * rng.uniform(0, 1, (frames, 1)) * (waves[None, :] / 0.49) ** -angstrom
+        gains, path = self.draw(rng, _frames(image))
+        chosen = list(self.channels)
         part = image[..., chosen, :, :]
         image[..., chosen, :, :] = part * _per_channel(gains, image) + _per_channel(path, image)
         return {**sample, "image": image}
+
+    def draw(self, rng: np.random.Generator, frames: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return gain and path reflectance of each frame and chosen channel, `[frames, channels]` both."""
+        count = len(self.channels)
+        gains = np.exp(rng.normal(0, self.gain, (frames, 1)) + rng.normal(0, self.band_gain, (frames, count)))
+        waves = np.array([wave or 0.49 for wave in self.wavelengths_um or (None,) * count])
+        angstrom = rng.uniform(0, 2, (frames, 1))
+        path = self.haze * rng.uniform(0, 1, (frames, 1)) * (waves[None, :] / 0.49) ** -angstrom
+        return gains, path
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.samples.patch_set import PatchSet
+from ecumene.samples.scene_set import SceneSet
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ChannelStatistics:
     count: NDArray[np.int64]
 
 
-def channel_statistics(patches: PatchSet, seed: int = 0) -> ChannelStatistics:
+def channel_statistics(patches: PatchSet | SceneSet, seed: int = 0) -> ChannelStatistics:
     """Return the statistics of each channel over all patches, dates and pixels, ignoring NaN.
 
     Args:

@@ -113,7 +113,7 @@ def _districts(
     return points, nearest[:, 0].reshape(x.shape), border.reshape(x.shape), pair.reshape(x.shape)
 
 
-def _lattice(
+def lattice(
     x: NDArray,
     y: NDArray,
     district: NDArray,
@@ -199,7 +199,7 @@ def _town_blocks(
     spacing = _BLOCK_LOW[kind] + (_BLOCK_HIGH - _BLOCK_LOW)[kind] * rng.uniform(size=(count, 2)).astype(np.float32)
     # Grown quarters bend with the warp, planned ones are straight.
     bend = np.where(planned, 0.0, rng.uniform(0.5, 1.3, count)).astype(np.float32)[district]
-    frame = _lattice(
+    frame = lattice(
         x + bend * warp_y,
         y + bend * warp_x,
         district,
@@ -221,7 +221,7 @@ def _field_blocks(
     """Return the fields: strips of 90 to 260 m by 45 to 120 m, some of them merged."""
     spacing = rng.uniform((90.0, 45.0), (260.0, 120.0), (count, 2)).astype(np.float32)
     angles = rng.uniform(0, np.pi, count).astype(np.float32)
-    return _lattice(
+    return lattice(
         place[0] + warp[1] * np.float32(0.7),
         place[1] + warp[0] * np.float32(0.7),
         district,

@@ -6,9 +6,9 @@ import difflib
 import importlib
 
 from ecumene.core.errors import ConfigurationError
-from ecumene.systems.contract import PublishedFigure, System
+from ecumene.systems.contract import BenchProtocol, PublishedFigure, System
 
-__all__ = ["PublishedFigure", "System", "get_system", "list_systems"]
+__all__ = ["BenchProtocol", "PublishedFigure", "System", "get_system", "list_systems"]
 
 _MODULES = (
     "unet_small",
@@ -18,6 +18,33 @@ _MODULES = (
     "mlp_pixel",
     "random_forest",
     "gradient_boosting",
+    "sen2lcz_net",
+    "sen2lcz_net_mf",
+    "so2sat_resnext",
+    "so2sat_resnext_cbam",
+    "hse_lcz_mtl",
+    "eurosat_resnet50",
+    "eurosat_googlenet",
+    "sen12ms_resnet50",
+    "sen12ms_densenet121",
+    "sen12ms_resnet50_multi",
+    "sen12ms_densenet121_multi",
+    "ca_vgg16_bilstm",
+    "ca_googlenet_bilstm",
+    "ca_resnet50_bilstm",
+    "ca_googlenet_lstm",
+    "ca_googlenet_none",
+    "googlenet_multilabel",
+    "attention_cnn",
+    "attention_cnn_cbam",
+    "attention_cnn_channel",
+    "hsi_gru_pretanh",
+    "hsi_gru_tanh",
+    "hsi_lstm",
+    "hsi_cnn",
+    "hsi_svm",
+    "hsi_rf",
+    "hsi_res_conv",
 )
 
 

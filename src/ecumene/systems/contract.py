@@ -13,10 +13,38 @@ class PublishedFigure(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data_set: str
-    metric: str
+    metric: str = Field(description="As `scene_metrics` names it, so that ours can stand beside it; else free text.")
     value: float
     protocol: str
     verified: bool = Field(description="False: quoted from memory or from second hand; no target.")
+    bench: str = Field(default="", description="Name of the `BenchProtocol` that this figure belongs to; empty: of none.")
+
+
+class BenchProtocol(BaseModel):
+    """How `ecumene bench` divides the data, trains and measures.
+
+    Attributes:
+        name: Short and unique in a system, such as `random-80`.
+        split: `official`: a split that the data set's files give; `random`: a share of the images of each class;
+            `spatial`: the same, but images of one group (place) stay together.
+        official: Name of the official split; empty: the data set's first.
+        train_share: Share of the images that learns (of `random` and `spatial` splits); the rest is the test part.
+        draws: Repetitions with different seeds.
+        epochs: Of the training; None: the system's.
+        metrics: What is shown, in this order; empty: all of the task.
+        data_options: Overrides the system's `data_options`, such as another choice of bands.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    split: Literal["official", "random", "spatial"] = "official"
+    official: str = ""
+    train_share: float = Field(default=0.8, gt=0, lt=1)
+    draws: int = Field(default=5, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    metrics: tuple[str, ...] = ()
+    data_options: dict[str, Any] = Field(default_factory=dict)
 
 
 class System(BaseModel):
@@ -27,15 +55,21 @@ class System(BaseModel):
         title: One line for people.
         task: Kind of output.
         reads: `image`: one date at a time, windows; `series`: all dates, per pixel; `pixel`: the bands
-            (of all dates) of one pixel.
-        kind: Who learns: a network, a forest, boosting.
+            (of all dates) of one pixel; `scene`: a whole image, which gets one answer.
+        kind: Who learns: a network, a forest, boosting, a support vector machine.
         network: Name in the network registry (networks only).
         network_arguments: Its arguments but for channels and outputs.
         objective: Name in the objective registry.
         objective_arguments: Its arguments but for the legend.
         training: Overrides of `TrainingOptions` (networks; `max_steps` bounds the epochs of large sets) or
             arguments of the tree fit.
-        patch_size: Side of training windows in pixels (1 for per-pixel systems).
+        pretraining: How a network begins without labels: arguments of `training.reconstruction.learn_reconstruction`;
+            empty: at random, or as its `encoder_weights` say.
+        patch_size: Side of training windows in pixels (1 for per-pixel systems; of `scene` systems the published
+            one, the data set's counts).
+        data_sets: Names in the registry of data sets that the method was published on; the first is the default.
+        data_options: Given to the data set when it is opened, such as `bands`.
+        protocols: What `ecumene bench` runs; the first is the default.
         paper: Where the method was published.
         figures: What was published, with protocol.
         deviations: What differs from the publication.
@@ -46,14 +80,18 @@ class System(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9-]+$")
     title: str
     task: Literal["segmentation", "regression", "scene-classification", "multi-label"]
-    reads: Literal["image", "series", "pixel"]
-    kind: Literal["network", "forest", "boosting"]
+    reads: Literal["image", "series", "pixel", "scene"]
+    kind: Literal["network", "forest", "boosting", "svm"]
     network: str | None = None
     network_arguments: dict[str, Any] = Field(default_factory=dict)
     objective: str = "segmentation"
     objective_arguments: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    pretraining: dict[str, Any] = Field(default_factory=dict)
     patch_size: int = 1
+    data_sets: tuple[str, ...] = ()
+    data_options: dict[str, Any] = Field(default_factory=dict)
+    protocols: tuple[BenchProtocol, ...] = ()
     paper: str = ""
     figures: tuple[PublishedFigure, ...] = ()
     deviations: str = ""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ecumene.core.errors import LabelError
+from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.core.files import ensure_writable_folder
 from ecumene.core.optional import require
 from ecumene.core.progress import Progress, silent
@@ -28,14 +28,18 @@ from ecumene.networks import build_network
 from ecumene.objectives import Members, build_objective
 from ecumene.objectives.contract import Objective
 from ecumene.samples.augmentation import Augmentation
+from ecumene.samples.scene_set import SceneSamples
 from ecumene.training.balance import class_weights
 from ecumene.training.batches import Batches, default_batch_size
 from ecumene.training.options import TrainingOptions
+from ecumene.training.scene_batches import SceneBatches, scene_batch_size
 from ecumene.training.seeding import seeded
 
 if TYPE_CHECKING:
     from ecumene.samples.patches import PatchSet
     from ecumene.training.bookkeeping import Bookkeeping
+
+    Data = PatchSet | SceneSamples
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,16 @@ def fit_network(
     network_name: str,
     network_arguments: Mapping[str, Any],
     objective: Objective,
-    train: PatchSet,
-    validation: PatchSet,
+    train: Data,
+    validation: Data,
     inputs: Sequence[InputBand],
     *,
     options: TrainingOptions | None = None,
     folder: Path | str,
     augmentation: Augmentation | None = None,
     progress: Progress = silent,
+    initial: Mapping[str, NDArray[Any]] | None = None,
+    frozen: Sequence[str] = (),
 ) -> FitResult:
     """Train a network and return the weights of its best epoch.
 
@@ -84,6 +90,8 @@ def fit_network(
         folder: For checkpoint and logs; may be deleted afterwards.
         augmentation: Applied to every training sample, called with the sample and a generator.
         progress: Called with (epochs done, epochs, what).
+        initial: Arrays to begin with, by name; those that are not given begin at random. None: all at random.
+        frozen: Beginnings of names of parameters that stay as they are.
 
     Returns:
         The best weights and the history.
@@ -103,21 +111,48 @@ def fit_network(
     with seeded(options.seed), _quiet(), _without_denormals():
         from ecumene.training.bookkeeping import Bookkeeping
 
-        mark = _fingerprint(network_name, network_arguments, objective, inputs, options, (train, validation))
+        mark = _fingerprint(
+            network_name, network_arguments, objective, inputs, options, (train, validation), (initial, frozen)
+        )
         book = Bookkeeping(folder, logs, options, objective.monitor, mark, progress)
         resumed = book.resume()
         if not (resumed and book.finished):
             network = build_network(network_name, pretrained=not resumed, **network_arguments)
+            prepare(network, initial, frozen)
             _run(network, objective, train, validation, inputs, options, augmentation, book)
     state = {name: tensor.numpy() for name, tensor in book.best_state().items()}
     return FitResult(state, book.history, book.best_epoch, book.seconds)
 
 
+def prepare(
+    network: torch.nn.Module, initial: Mapping[str, NDArray[Any]] | None = None, frozen: Sequence[str] = ()
+) -> None:
+    """Give a network weights to begin with and fix some of its parameters.
+
+    Raises:
+        ConfigurationError: If a weight is not the network's or has another shape, or nothing is left to learn.
+    """
+    state = network.state_dict()
+    for name, array in (initial or {}).items():
+        if name not in state or tuple(state[name].shape) != array.shape:
+            raise ConfigurationError(
+                f"The weights to begin with do not fit the network: {name!r} has the shape {array.shape}; "
+                "begin with a model of the same system and bands."
+            )
+        state[name] = torch.from_numpy(np.array(array))
+    if initial:
+        network.load_state_dict(state)
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not name.startswith(tuple(frozen)) if frozen else parameter.requires_grad)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ConfigurationError("All parameters of the network are frozen, so that nothing is left to learn.")
+
+
 def _run(
     network: torch.nn.Module,
     objective: Objective,
-    train: PatchSet,
-    validation: PatchSet,
+    train: Data,
+    validation: Data,
     inputs: Sequence[InputBand],
     options: TrainingOptions,
     augmentation: Augmentation | None,
@@ -127,10 +162,12 @@ def _run(
     from ecumene.training.learner import Learner
 
     lightning = require("lightning")
-    size = options.batch_size or default_batch_size(train)
+    kind: Any = SceneBatches if isinstance(train, SceneSamples) else Batches
+    usual = scene_batch_size(len(train)) if isinstance(train, SceneSamples) else default_batch_size(train)
+    size = options.batch_size or usual
     first_epoch = len(book.history)
     learner: Any = None
-    batches = Batches(
+    batches = kind(
         train,
         size,
         epoch=lambda: learner.epoch,
@@ -162,11 +199,11 @@ def _run(
         log_every_n_steps=1_000_000,
     )
     began = time.monotonic()
-    trainer.fit(learner, batches, Batches(validation, size))
+    trainer.fit(learner, batches, kind(validation, size))
     book.seconds += time.monotonic() - began
 
 
-def balanced_objective(objective: Objective, train: PatchSet, options: TrainingOptions) -> Objective:
+def balanced_objective(objective: Objective, train: Data, options: TrainingOptions) -> Objective:
     """Return the objective with class weights from the training labels, where it takes them and has none."""
     if isinstance(objective, Members):
         return Members(balanced_objective(objective.base, train, options), objective.members)
@@ -201,7 +238,8 @@ def _fingerprint(
     objective: Objective,
     inputs: Sequence[InputBand],
     options: TrainingOptions,
-    sets: tuple[PatchSet, PatchSet],
+    sets: tuple[Data, Data],
+    start: tuple[Mapping[str, NDArray[Any]] | None, Sequence[str]] = (None, ()),
 ) -> str:
     """Return a digest of all that decides the weights."""
     described = {
@@ -213,8 +251,15 @@ def _fingerprint(
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
     for patches in sets:
+        if isinstance(patches, SceneSamples):
+            digest.update(patches.digest())
+            continue
         for array in (patches.image, patches.mask):
             digest.update(np.ascontiguousarray(array).data)
+    for name, array in sorted((start[0] or {}).items()):
+        digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+    if start[1]:
+        digest.update("\n".join(start[1]).encode())
     return digest.hexdigest()
 
 

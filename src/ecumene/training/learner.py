@@ -60,6 +60,12 @@ class Learner(lightning.LightningModule):  # type: ignore[misc,name-defined]
         self._losses: dict[str, list[Tensor]] = {"train": [], "validation": []}
         self._metrics: Any = None
         self._kept: dict[str, Tensor] = {}
+        # Parts that do not learn keep their running statistics too.
+        self._still = [
+            part
+            for part in network.modules()
+            if (own := list(part.parameters())) and not any(parameter.requires_grad for parameter in own)
+        ]
 
     @property
     def epoch(self) -> int:
@@ -79,24 +85,31 @@ class Learner(lightning.LightningModule):  # type: ignore[misc,name-defined]
             return output.float(), batch["target"], valid.any(dim=1) if valid.ndim == 4 else valid
 
     def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate: linear warm-up, then half a cosine (Loshchilov and Hutter 2017)."""
+        """Return the learning rate: linear warm-up, then half a cosine (Loshchilov and Hutter 2017) or falls."""
         options = self.options
-        warmup = max(1, round(options.warmup * self.steps))
+        warmup = max(1 if options.schedule == "cosine" else 0, round(options.warmup * self.steps))
         if step < warmup:
             return options.learning_rate * (step + 1) / warmup
+        if options.schedule == "step":
+            return options.learning_rate * options.step_factor ** (self.epoch // options.step_epochs)
         share = min(1.0, (step - warmup) / max(1, self.steps - warmup))
         low = options.final_learning_rate
         return options.learning_rate * (low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * share)))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW without weight decay on biases and normalisation (Loshchilov and Hutter 2019)."""
+        """Return AdamW (Loshchilov, Hutter 2019), Nadam (Dozat 2016) or Adadelta (Zeiler 2012); biases do not decay."""
         decayed = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.network.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [
             {"params": decayed, "weight_decay": self.options.weight_decay},
             {"params": others, "weight_decay": 0.0},
         ]
-        return torch.optim.AdamW([g for g in groups if g["params"]], lr=self.options.learning_rate)
+        used = [group for group in groups if group["params"]]
+        if self.options.optimiser == "nadam":
+            return torch.optim.NAdam(used, lr=self.options.learning_rate, decoupled_weight_decay=True)
+        if self.options.optimiser == "adadelta":
+            return torch.optim.Adadelta(used, lr=self.options.learning_rate)
+        return torch.optim.AdamW(used, lr=self.options.learning_rate)
 
     def on_train_epoch_start(self) -> None:
         """Derive dropout's randomness from seed and epoch, so that a resumed run repeats it."""
@@ -104,6 +117,8 @@ class Learner(lightning.LightningModule):  # type: ignore[misc,name-defined]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Set the learning rate of this step."""
+        for part in self._still:
+            part.eval()
         for group in self.optimizers().param_groups:
             group["lr"] = self.learning_rate_at(self.done)
 

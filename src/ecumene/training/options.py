@@ -17,8 +17,12 @@ class TrainingOptions(BaseModel):
 
     epochs: int = Field(default=60, ge=1, description="Most passes over the training set.")
     batch_size: int | None = Field(default=None, ge=1, description="Samples of a step; None: about 32,768 pixels.")
-    learning_rate: float = Field(default=2e-3, gt=0, description="Peak of the schedule, AdamW.")
+    learning_rate: float = Field(default=2e-3, gt=0, description="Peak of the schedule.")
     weight_decay: float = Field(default=1e-2, ge=0)
+    optimiser: Literal["adamw", "nadam", "adadelta"] = "adamw"
+    schedule: Literal["cosine", "step"] = Field(default="cosine", description="After the warm-up.")
+    step_epochs: int = Field(default=5, ge=1, description="Epochs between two falls of the schedule `step`.")
+    step_factor: float = Field(default=0.5, gt=0, le=1, description="What a fall leaves of the learning rate.")
     warmup: float = Field(default=0.05, ge=0, lt=1, description="Share of the steps with a rising learning rate.")
     final_learning_rate: float = Field(
         default=0.01, ge=0, le=1, description="Share of the peak at the end of the cosine."

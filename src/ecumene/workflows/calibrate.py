@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import EcumeneError, ModelError
+from ecumene.core.errors import ConfigurationError, EcumeneError, ModelError
 from ecumene.models.bundle import Model
 from ecumene.samples.contract import IGNORE, Part
 from ecumene.samples.patch_set import PatchSet
+from ecumene.samples.scene_set import SceneSamples
 from ecumene.trust.block_residuals import BlockResiduals
 from ecumene.trust.calibration import Calibration
 from ecumene.trust.conformal import ConformalSets
@@ -43,13 +44,13 @@ class LabelledPixels:
 
 
 def results_at_labels(
-    model: Model, patches: PatchSet, *, limit: int = 200_000, seed: int = 0, batch_pixels: int = 1 << 18
+    model: Model, patches: PatchSet | SceneSamples, *, limit: int = 200_000, seed: int = 0, batch_pixels: int = 1 << 18
 ) -> LabelledPixels:
     """Run the model over patches and keep what it says at labelled pixels.
 
     Args:
         model: The model.
-        patches: Windows or single pixels with labels.
+        patches: Windows, single pixels, or whole images with labels.
         limit: Most pixels to keep (drawn at random).
         seed: Of the draw.
         batch_pixels: Pixels of one batch.
@@ -57,6 +58,8 @@ def results_at_labels(
     Returns:
         The results, in the order of the patches.
     """
+    if isinstance(patches, SceneSamples):
+        return results_of_scenes(model, patches, limit=limit, seed=seed)
     generator = np.random.default_rng(seed)
     side = patches.image.shape[-1] * patches.image.shape[-2]
     step = max(1, batch_pixels // side)
@@ -95,6 +98,49 @@ def results_at_labels(
     return result
 
 
+def results_of_scenes(
+    model: Model, scenes: SceneSamples, *, limit: int = 200_000, seed: int = 0, batch: int = 128
+) -> LabelledPixels:
+    """Run the model over images with one answer each; an image counts as a pixel does.
+
+    Args:
+        model: The model.
+        scenes: The images; those without a label or any valid pixel are left out.
+        limit: Most images to keep (drawn at random).
+        seed: Of the draw.
+        batch: Images of one batch.
+
+    Returns:
+        The results, in the order of the images; the target is `[N, K]` where an image has several labels.
+    """
+    label = scenes.label
+    known = np.isfinite(label) if label.dtype.kind == "f" else label != IGNORE
+    usable = np.flatnonzero(known if known.ndim == 1 else known.any(axis=1))
+    if len(usable) > limit:
+        usable = np.sort(np.random.default_rng(seed).choice(usable, limit, replace=False))
+    outputs, features, kept = [], [], []
+    for start in range(0, len(usable), batch):
+        chosen = usable[start : start + batch]
+        image = scenes.read(chosen).image
+        seen = np.asarray(np.isfinite(image).all(axis=1)).any(axis=(1, 2))
+        if seen.any():
+            output, feature = model.raw_results(np.ascontiguousarray(image[seen], np.float32))
+            outputs.append(output[:, :, 0, 0])
+            features.append(feature[:, :, 0, 0])
+            kept.append(chosen[seen])
+    if not kept:
+        none = np.empty(0, np.intp)
+        empty = np.empty((0, model.objective.n_outputs), np.float32)
+        return LabelledPixels(empty, np.empty((0, 1), np.float32), label[none].astype(np.int64), none.astype(np.int64))
+    order = np.concatenate(kept)
+    return LabelledPixels(
+        np.concatenate(outputs),
+        np.concatenate(features),
+        label[order].astype(np.int64),
+        scenes.group[order].astype(np.int64),
+    )
+
+
 def probabilities_of(model: Model, output: NDArray[np.floating], scaling: Scaling | None = None) -> NDArray[np.float64]:
     """Return class probabilities `[N, K]` of raw output `[N, M * K]`, pooled over members.
 
@@ -116,8 +162,8 @@ def calibration_part(data: TrainingData, kind: str) -> PatchSet:
         data: The parts.
         kind: `network`, `forest` or `boosting`.
     """
-    own = data[Part.CALIBRATION]
-    spare = data[Part.VALIDATION]
+    own: PatchSet = data[Part.CALIBRATION]
+    spare: PatchSet = data[Part.VALIDATION]
     if kind == "network" or len(spare) == 0:
         return own
     return spare if len(own) == 0 else PatchSet.concatenate([spare, own])
@@ -125,8 +171,8 @@ def calibration_part(data: TrainingData, kind: str) -> PatchSet:
 
 def fit_trust(
     model: Model,
-    train: PatchSet,
-    held_out: PatchSet,
+    train: PatchSet | SceneSamples,
+    held_out: PatchSet | SceneSamples,
     *,
     coverage: float = 0.9,
     false_alarm_rate: float = 0.02,
@@ -157,19 +203,26 @@ def fit_trust(
         raise ModelError("The model puts out numbers that are not finite; train it again with a lower learning rate.")
     calibration, choice, notes = _fit_classes(model, fresh, held_out, coverage)
     detector = CombinedDetector.fit(known.features, known.target, seed=seed)
-    reference = fresh if len(fresh) >= 50 else known
+    # Networks of whole images have more features than small sets have images: training images would look too usual.
+    reference = fresh if len(fresh) >= 50 or isinstance(train, SceneSamples) else known
     if reference is known:
         notes.append("The outlier threshold was set on training pixels, because fewer than 50 held-out pixels exist.")
     # Neighbouring pixels repeat each other: a quantile over pixels would be broken by the next block.
-    detector = detector.with_threshold(detector.score(reference.features), false_alarm_rate, groups=reference.group)
-    trusted = model.with_trust(calibration=calibration, detector=detector)
+    trusting: CombinedDetector | None = None
+    try:
+        trusting = detector.with_threshold(detector.score(reference.features), false_alarm_rate, groups=reference.group)
+    except ConfigurationError as error:
+        if not isinstance(train, SceneSamples):
+            raise
+        notes.append(f"Outliers are not flagged: {str(error).replace('pixels', 'images')}")
+    trusted = model.with_trust(calibration=calibration, detector=trusting)
     if choice is not None:
         trusted = trusted.with_training(scaling=choice.to_dict())
     return trusted, notes
 
 
 def _fit_classes(
-    model: Model, fresh: LabelledPixels, held_out: PatchSet, coverage: float
+    model: Model, fresh: LabelledPixels, held_out: PatchSet | SceneSamples, coverage: float
 ) -> tuple[Calibration, ScalingChoice | None, list[str]]:
     """Fit scaling and class sets; without usable labels, say why the probabilities are the model's own."""
     labelled = int((held_out.mask != IGNORE).sum())
@@ -213,7 +266,8 @@ def _mixed_blocks(fresh: LabelledPixels) -> float:
     return float((classes > 1).mean())
 
 
-def _block_area(model: Model, held_out: PatchSet) -> float:
+def _block_area(model: Model, held_out: PatchSet | SceneSamples) -> float:
     """Return the mean labelled area of a block in square metres."""
     groups = held_out.group[held_out.mask != IGNORE]
-    return float(groups.size / len(np.unique(groups)) * model.spec.resolution_m**2)
+    side = model.spec.resolution_m * (held_out.image_shape[-1] if isinstance(held_out, SceneSamples) else 1)
+    return float(groups.size / len(np.unique(groups)) * side**2)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ecumene.indicators.accuracy import accuracy_report
 from ecumene.models.bundle import Model
 from ecumene.samples.patch_set import PatchSet
+from ecumene.samples.scene_set import SceneSamples
 from ecumene.trust import measures
 from ecumene.trust.regression_measures import (
     coverage_curve,
@@ -27,12 +28,12 @@ CURVE_POINTS = 21
 """Points of the sparsification curve in the card: steps of 5 %."""
 
 
-def evaluate_classifier(model: Model, test: PatchSet, *, seed: int = 0) -> dict[str, Any]:
+def evaluate_classifier(model: Model, test: PatchSet | SceneSamples, *, seed: int = 0) -> dict[str, Any]:
     """Measure accuracy, calibration, class sets and false alarms on held-out test pixels.
 
     Args:
         model: A classifier with its trust fitted.
-        test: Labelled pixels of the test blocks.
+        test: Labelled pixels of the test blocks, or labelled images.
         seed: Of subsampling.
 
     Returns:

@@ -20,6 +20,7 @@ from ecumene.models.bundle import Model
 from ecumene.scenes.contract import Stack
 from ecumene.workflows import explain_methods as run
 from ecumene.workflows.array_product import check_free
+from ecumene.workflows.explain_image import explain_image, image_around
 from ecumene.workflows.explain_output import write_explanation
 from ecumene.workflows.explain_place import Place, locate_box, locate_point
 from ecumene.workflows.explain_result import Explanation
@@ -85,11 +86,9 @@ def explain_scene(
     """
     _check(at, box, method, baseline)
     bundle = model if isinstance(model, Model) else Model.load(Path(model))
-    if bundle.objective.unit_of_work != "pixel":
-        raise ConfigurationError(
-            f"The model {bundle.spec.name} labels whole scenes, not pixels, so that no place of it can be explained; "
-            "give a model that maps."
-        )
+    whole_images = bundle.spec.patch_size
+    if whole_images is not None and labels is not None:
+        raise ConfigurationError("Labels of pixels cannot judge a model of whole images; leave --labels out.")
     masked = bool(bundle.spec.training.get("mask_clouds", True)) if mask_clouds is None else mask_clouds
     stack = bundle.match(open_stack(scenes, mask_clouds=masked, **declaration))
     place = locate_point(stack.geobox, at, at_crs) if at is not None else locate_box(stack.geobox, str(box), at_crs)
@@ -98,7 +97,11 @@ def explain_scene(
     truth = None if labels is None else _labels(labels, label_field, stack, place, scores)
     if (Path(out) / ITEM_NAME).exists():
         check_free(Path(out), overwrite)
-    explanation = _explain(scores, stack, place, channel, method, baseline, layers, truth, threads, progress)
+    if whole_images is not None:
+        place = image_around(stack, place, whole_images)
+        explanation = explain_image(scores, stack, place, channel, method, baseline, layers, threads, progress)
+    else:
+        explanation = _explain(scores, stack, place, channel, method, baseline, layers, truth, threads, progress)
     write_explanation(check_free(Path(out), overwrite), explanation, stack, place, scores)
     return explanation
 

@@ -158,7 +158,7 @@ def add_occlusion(explanation: Explanation, groups: Sequence[Group], area: AreaE
                 )
             )
         names = tuple(groups[number].name for number in members)
-        spec = _layer(f"importance_{kind}", f"fall of the score when the {kind} is hidden", names, explanation.unit)
+        spec = layer_of(f"importance_{kind}", f"fall of the score when the {kind} is hidden", names, explanation.unit)
         explanation.layers.append((spec, area.falls[members]))
     explanation.methods.append("occlusion")
 
@@ -199,7 +199,8 @@ def _metrics(truth: NDArray[np.int64], found: NDArray[np.int64]) -> tuple[float,
     return float((truth == found).mean()), float(np.mean(ratios))
 
 
-def _layer(name: str, description: str, bands: tuple[str, ...], unit: str = "1", role: Any = "extra") -> LayerSpec:
+def layer_of(name: str, description: str, bands: tuple[str, ...], unit: str = "1", role: Any = "extra") -> LayerSpec:
+    """Return the specification of a layer of an explanation; probabilities have no unit."""
     unit = "1" if unit == "probability" else unit
     return LayerSpec(name, "float32", NAN, unit, description=description, role=role, band_names=bands)
 
@@ -253,7 +254,7 @@ def add_gradients(explanation: Explanation, scores: Scores, seen: Seen, place: P
     names = tuple(band.key for band in scores.model.spec.inputs)
     inside = found.values.sum(axis=0)[(slice(None), *seen.inside(place.view))]
     text = "integrated gradient of the explained pixel's score, summed over dates"
-    explanation.layers.append((_layer("attribution", text, names, explanation.unit), inside))
+    explanation.layers.append((layer_of("attribution", text, names, explanation.unit), inside))
     explanation.methods.append("gradients")
 
 
@@ -269,14 +270,14 @@ def add_attention(
     explanation.figures["gradcam_layer"] = name
     inside = seen.inside(place.view)
     text = f"where the layer {name} finds evidence (Grad-CAM), 0 to 1"
-    explanation.layers.append((_layer("attention", text, ("attention",)), heat[inside][None]))
+    explanation.layers.append((layer_of("attention", text, ("attention",)), heat[inside][None]))
     if place.pixel is not None:
         pixel = (place.pixel[0] - seen.window.row, place.pixel[1] - seen.window.col)
         side = max(4, round(max(seen.image.shape[-2:]) / 12))
         occluder = Occluder.of(scores.model.spec.inputs)
         falls = place_effects(scores, seen.image, seen.dates, pixel, channel, occluder, patch=side)
         text = f"fall of the explained pixel's score when {side} x {side} pixels are hidden here"
-        explanation.layers.append((_layer("surroundings", text, ("fall",), explanation.unit), falls[inside][None]))
+        explanation.layers.append((layer_of("surroundings", text, ("fall",), explanation.unit), falls[inside][None]))
     explanation.methods.append("gradcam")
 
 
@@ -334,7 +335,7 @@ def add_neurons(
     bands = tuple(f"{neuron.layer}[{neuron.channel}]" for neuron in top)
     stacked = np.stack([neuron.sign * maps[neuron.layer][neuron.channel] for neuron in top])
     text = f"activation (times its sign) of the neurons that best find {explanation.target}"
-    explanation.layers.append((_layer("neurons", text, bands), stacked))
+    explanation.layers.append((layer_of("neurons", text, bands), stacked))
     explanation.methods.append("neurons")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from ecumene.workflows.training_data import TrainingData
 from ecumene.workflows.uncertainty import SINGLE, Uncertainty, check_uncertainty, fit_members, with_dropout
 
 if TYPE_CHECKING:
+    from ecumene.training.from_bundle import Beginning
     from ecumene.training.options import TrainingOptions
 
 
@@ -46,6 +47,7 @@ class Fitted:
     weights: Mapping[str, NDArray[Any]]
     booster: str | None
     summary: dict[str, Any]
+    patch_size: int | None = None
 
     def to_model(self, *, name: str, created: str, resolution_m: float, training: dict[str, Any]) -> Model:
         """Return the model without calibration and outlier detector."""
@@ -60,6 +62,7 @@ class Fitted:
             resolution_m=resolution_m,
             stride=self.stride,
             margin=self.margin,
+            patch_size=self.patch_size,
             training=training,
         )
         return Model(spec=spec, objective=self.objective, weights=dict(self.weights), booster=self.booster)
@@ -125,6 +128,7 @@ def fit_system(
     folder: Path,
     progress: Progress,
     uncertainty: Uncertainty = SINGLE,
+    beginning: Beginning | None = None,
 ) -> Fitted:
     """Fit the system's network or trees.
 
@@ -139,6 +143,7 @@ def fit_system(
         folder: The bundle-to-be; logs and checkpoints go beside it.
         progress: Called with (done, total, what).
         uncertainty: How a network gets its members.
+        beginning: Bundle whose weights a network begins with; None: it begins as the system says.
 
     Returns:
         The fitted learner.
@@ -153,15 +158,23 @@ def fit_system(
         )
     inputs = make_inputs(stack.channels, channel_statistics(data[Part.TRAIN]))
     if system.kind == "network":
-        options = _options(system, data, seed, epochs, max_minutes)
-        return _fit_network(system, objective, inputs, data, options, uncertainty, folder, progress)
-    return _fit_trees(system, objective, inputs, len(stack.times), data, seed)
+        options = training_options(system, len(data[Part.TRAIN]), seed, epochs, max_minutes)
+        return fit_network_system(
+            system, objective, inputs, data, options, uncertainty, folder, progress, initial=beginning
+        )
+    if beginning is not None:
+        raise ConfigurationError(f"{system.name} is no network and cannot go on from a model; leave out --from.")
+    return fit_rows(system, objective, inputs, len(stack.times), data, seed)
 
 
-def _options(
-    system: System, data: TrainingData, seed: int, epochs: int | None, max_minutes: float | None
+def training_options(
+    system: System, samples: int, seed: int, epochs: int | None, max_minutes: float | None
 ) -> TrainingOptions:
-    """Return the system's options of training with what the user overrides."""
+    """Return the system's options of training, for a number of training samples, with what the user overrides.
+
+    Raises:
+        ConfigurationError: If an option is out of range.
+    """
     from ecumene.training.options import TrainingOptions
 
     overrides: dict[str, Any] = dict(system.training) | {"seed": seed}
@@ -169,7 +182,7 @@ def _options(
     if epochs is not None:
         overrides["epochs"] = epochs
     elif steps is not None:
-        overrides["epochs"] = epochs_within(steps, len(data[Part.TRAIN]), overrides)
+        overrides["epochs"] = epochs_within(steps, samples, overrides)
     if max_minutes is not None:
         overrides["max_time_s"] = 60.0 * max_minutes
     try:
@@ -179,7 +192,7 @@ def _options(
         raise ConfigurationError(f"The training option {first['loc'][0]} is wrong: {first['msg']}.") from error
 
 
-def _fit_network(
+def fit_network_system(
     system: System,
     objective: Objective,
     inputs: tuple[InputBand, ...],
@@ -188,18 +201,45 @@ def _fit_network(
     uncertainty: Uncertainty,
     folder: Path,
     progress: Progress,
+    initial: Mapping[str, NDArray[Any]] | Beginning | None = None,
+    frozen: Sequence[str] = (),
 ) -> Fitted:
+    """Fit the network of a system on the training part, stopped by the validation part.
+
+    Args:
+        system: What to fit.
+        objective: What is learned.
+        inputs: Bands with means and standard deviations.
+        data: Patches, or images with one answer each.
+        options: Of the training.
+        uncertainty: How the network gets its members.
+        folder: The bundle-to-be; logs and checkpoints go beside it.
+        progress: Called with (epochs done, epochs, what).
+        initial: Weights to begin with, by name (see `fit_network`), or a bundle to go on from.
+        frozen: Beginnings of names of parameters that stay as they are.
+
+    Raises:
+        EcumeneError: If the training cannot work.
+    """
     from ecumene.core.optional import require
 
     require("lightning")
     from ecumene.networks import build_network
     from ecumene.samples.augmentation import augmentation_for
     from ecumene.training.fit_network import FitResult, fit_network
+    from ecumene.training.from_bundle import Beginning, start_from
 
     name = system.network
     assert name is not None
 
     top = training_folder(folder)
+    arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
+    begun: dict[str, Any] = {}
+    if isinstance(initial, Beginning):
+        start = start_from(initial, name, inputs, objective)
+        arguments, inputs, initial, frozen = start.arguments, start.inputs, start.state, start.frozen
+        begun = {"began_with": start.summary}
+    weights = initial
 
     def train(seed: int, place: Path, arguments: dict[str, Any]) -> FitResult:
         # The logs of all members stay together, where `remove_training_files` keeps them.
@@ -213,11 +253,16 @@ def _fit_network(
             inputs,
             options=options.model_copy(update={"seed": seed, "log_dir": logs}),
             folder=place,
-            augmentation=augmentation_for(inputs, spatial=system.patch_size > 1, temporal=system.reads == "series"),
+            augmentation=augmentation_for(
+                inputs,
+                spatial=system.patch_size > 1 or system.reads == "scene",
+                temporal=system.reads == "series",
+            ),
             progress=progress,
+            initial=weights,
+            frozen=frozen,
         )
 
-    arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
     fitted = fit_members(
         uncertainty,
         system,
@@ -240,7 +285,7 @@ def _fit_network(
         margin=int(network.margin),
         weights=fitted.weights,
         booster=None,
-        summary={**fitted.summary, "options": options.model_dump(mode="json")},
+        summary={**fitted.summary, **begun, "options": options.model_dump(mode="json")},
     )
 
 
@@ -252,14 +297,26 @@ def _pixel_table(patches: PatchSet) -> tuple[NDArray[np.float32], NDArray[np.int
     return image[keep], target[keep]
 
 
-def _fit_trees(
+def fit_rows(
     system: System, objective: Objective, inputs: tuple[InputBand, ...], dates: int, data: TrainingData, seed: int
 ) -> Fitted:
+    """Fit trees or a support vector machine on the rows of the training part.
+
+    Args:
+        system: What to fit.
+        objective: Classes.
+        inputs: Bands with means and standard deviations.
+        dates: Dates of a row.
+        data: Single pixels.
+        seed: Of everything random.
+    """
+    from ecumene.training.fit_svm import fit_svm
     from ecumene.training.fit_trees import fit_boosting, fit_forest
 
     features, target = _pixel_table(data[Part.TRAIN])
-    fit = fit_forest if system.kind == "forest" else fit_boosting
-    fitted = fit(features, target, n_classes=objective.n_outputs, seed=seed, **system.training)
+    learners: dict[str, Callable[..., str | dict[str, NDArray[Any]]]]
+    learners = {"forest": fit_forest, "boosting": fit_boosting, "svm": fit_svm}
+    fitted = learners[system.kind](features, target, n_classes=objective.n_outputs, seed=seed, **system.training)
     return Fitted(
         system=system,
         objective=objective,

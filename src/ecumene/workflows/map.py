@@ -9,6 +9,7 @@ from ecumene.core.progress import Progress, silent
 from ecumene.mapping.engine import map_stack
 from ecumene.mapping.options import MapOptions
 from ecumene.mapping.product import Product
+from ecumene.mapping.scene_cells import CellModel
 from ecumene.models.bundle import Model
 from ecumene.workflows.stacks import Declaration, Paths, open_stack
 
@@ -20,6 +21,7 @@ def map_scenes(
     *,
     clip: str | Path | None = None,
     mask_clouds: bool | None = None,
+    step: int | None = None,
     progress: Progress = silent,
     sensor: str | None = None,
     level: str | None = None,
@@ -42,6 +44,8 @@ def map_scenes(
         out: Folder of the product.
         clip: Vector file; pixels outside of its polygons are not valid.
         mask_clouds: Treat clouds as nodata; None: as in the training.
+        step: Of a model of whole images: side in pixels of the cells that get one answer each, from the patch around
+            them; None: the patches' own.
         progress: Called with (tiles done, tiles, what).
         sensor: What the files do not say; so are the following.
         level: Product level.
@@ -73,8 +77,12 @@ def map_scenes(
         "time": time,
         "crs": crs,
     }
+    cells = CellModel(bundle, step) if step is not None or bundle.spec.patch_size is not None else None
     stack = open_stack(scenes, mask_clouds=masked, **declaration)
+    if cells is not None:
+        # Windows are counted in cells, each of many pixels.
+        options = {"batch_size": 1, "window": cells.window()} | {k: v for k, v in options.items() if v is not None}
     chosen = MapOptions.of(
         **({"probability": True} | {key: value for key, value in options.items() if value is not None})
     )
-    return map_stack(stack, bundle, Path(out), options=chosen, clip=clip, progress=progress)
+    return map_stack(stack, cells or bundle, Path(out), options=chosen, clip=clip, progress=progress)

@@ -106,6 +106,10 @@ def plan_collection(
     address = None if cluster is None else parse_cluster(cluster)
     chosen = options or MapOptions(probability=True)
     spec = bundle.spec
+    if spec.patch_size is not None:
+        raise ConfigurationError(
+            f"The model {spec.name} labels whole images, which are mapped scene by scene; leave the tiles out."
+        )
     composite = _composite(source.get("composite"), spec)
     grid = parse_grid(source.get("grid") or "mgrs")
     aoi = source.get("aoi")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from ecumene.core.errors import ConfigurationError, ModelError
 from ecumene.core.files import ensure_writable_folder, sha256_of
@@ -19,6 +19,7 @@ from ecumene.scenes.grid import ground_sampling_m
 from ecumene.scenes.stack import SceneStack
 from ecumene.systems import System, get_system
 from ecumene.training.provenance import training_provenance
+from ecumene.workflows.beginning import system_of
 from ecumene.workflows.calibrate import calibration_part, fit_trust
 from ecumene.workflows.evaluate import evaluate_classifier
 from ecumene.workflows.export import add_graphs, check_graphs
@@ -36,6 +37,9 @@ from ecumene.workflows.shift import BAND_QUANTILES, training_quantiles
 from ecumene.workflows.stacks import Declaration, Paths, open_stack
 from ecumene.workflows.training_data import collect_training_data
 from ecumene.workflows.uncertainty import check_uncertainty, parse_uncertainty
+
+if TYPE_CHECKING:
+    from ecumene.training.from_bundle import Beginning
 
 SERIES_FROM = 3
 """`auto` takes the series network from this number of dates on."""
@@ -121,6 +125,7 @@ def train_model(
     onnx: bool = False,
     int8: bool = False,
     mask_clouds: bool = True,
+    initial: Beginning | None = None,
     progress: Progress = silent,
     **declaration: Unpack[Declaration],
 ) -> Model:
@@ -154,6 +159,7 @@ def train_model(
         int8: Add `model-int8.onnx` as well, scaled by windows of the scenes, for faster maps; a network that does not
             agree with float32 is left out, and the model has a note that says so.
         mask_clouds: Treat cloud, shadow and defects as nodata.
+        initial: Bundle whose weights the network begins with; its system is trained where `system` is `auto`.
         progress: Called with (done, total, what).
         **declaration: `sensor`, `level`, `scale`, ... where the files do not say it.
 
@@ -164,10 +170,11 @@ def train_model(
         EcumeneError: With a sentence, for unusable scenes, labels or options.
     """
     out = Path(out)
-    _check_options(out, split_by, coverage, false_alarm_rate)
+    check_options(out, split_by, coverage, false_alarm_rate)
     members = parse_uncertainty(uncertainty)
     group: Literal["block", "feature"] = "block" if split_by == "block" else "feature"
     stack = select_bands(open_stack(scenes, mask_clouds=mask_clouds, **declaration), use_bands)
+    system = system if initial is None else system_of(initial.model, system)
     raster, strata, chosen = _read_known(stack, labels, label_field, target, system)
     check_uncertainty(members, chosen)
     if onnx or int8:
@@ -189,6 +196,7 @@ def train_model(
         folder=out,
         progress=progress,
         uncertainty=members,
+        beginning=initial,
     )
     provenance = training_provenance(stack.sources, labels=Path(labels), seed=seed) | {
         "system": chosen.name,
@@ -239,7 +247,7 @@ def _write_holdout(path: Path, known: LabelRaster | TargetRaster, split: Split, 
     return {"name": path.name, "sha256": sha256_of(path), "points": points}
 
 
-def _check_options(out: Path, split_by: str, coverage: float, false_alarm_rate: float) -> None:
+def check_options(out: Path, split_by: str, coverage: float, false_alarm_rate: float) -> None:
     """Refuse before the training what could not be used after it."""
     if split_by not in ("block", "feature"):
         raise ConfigurationError(f"--split is 'block' or 'feature', not {split_by!r}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ecumene.core.errors import LabelError
 from ecumene.samples.contract import Part
@@ -21,11 +22,11 @@ PARTS = (Part.TRAIN, Part.VALIDATION, Part.CALIBRATION, Part.TEST)
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Patches (or single pixels) of every part, in the form that the system reads."""
+    """Patches (single pixels, or images with one answer each) of every part, in the form that the system reads."""
 
-    parts: Mapping[Part, PatchSet]
+    parts: Mapping[Part, Any]
 
-    def __getitem__(self, part: Part) -> PatchSet:
+    def __getitem__(self, part: Part) -> Any:
         return self.parts[part]
 
 

@@ -112,6 +112,11 @@ def trust_report(
     if teach is not None and wild is None:
         raise ConfigurationError("To teach the outlier detector what is strange, name scenes with --wild.")
     bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    if bundle.spec.patch_size is not None:
+        raise ConfigurationError(
+            f"The model {bundle.spec.name} labels whole images, and labels of pixels cannot judge it; judge it by "
+            "images: `ecumene trust MODEL --data FOLDER`."
+        )
     if number_of(bundle) is not None:
         check_number_strategy(strategy)
     masked = bool(bundle.spec.training.get("mask_clouds", True)) if mask_clouds is None else mask_clouds

@@ -63,6 +63,8 @@ def trust_tables(figures: Mapping[str, Any]) -> list[Table]:
         layer = f"TARDIS on the layer {taught['layer']}, taught with these wild scenes."
         tables.append(_outlier_table(taught["outliers"], "Outliers after teaching", layer))
     tables += _shift_tables(figures.get("shift") or {})
+    if "cost" not in figures:  # images, which are not mapped and have no places
+        return tables
     cost = figures["cost"]
     rows = [
         ["plain map", f"{1000 * cost['plain_seconds']:.1f} ms"],

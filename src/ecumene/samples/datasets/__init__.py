@@ -14,6 +14,16 @@ __all__ = ["DataSet", "DataSetInfo", "data_set_class", "list_data_sets", "open_d
 
 _DATA_SETS: dict[str, tuple[str, str]] = {
     # name: (module, class)
+    "eurosat": ("eurosat", "EuroSat"),
+    "sen12ms": ("sen12ms", "Sen12Ms"),
+    "ucm-multilabel": ("ucm_multilabel", "UcmMultiLabel"),
+    "rsscn7": ("image_folders", "Rsscn7"),
+    "image-folders": ("image_folders", "ImageFolders"),
+    "so2sat-lcz42": ("so2sat_lcz42", "So2SatLcz42"),
+    "pavia-university": ("cubes", "PaviaUniversity"),
+    "indian-pines": ("cubes", "IndianPines"),
+    "salinas": ("cubes", "Salinas"),
+    "houston-2013": ("cubes", "Houston2013"),
 }
 
 

@@ -56,6 +56,7 @@ class DataSet(ABC):
         label: int64 `[N]` class index, or int64 `[N, K]` of 0, 1 and -1; as in `SceneSet`.
         group: int32 `[N]`: place of an image; images of one group must stay in one part of a split.
         ids: Name of each sample, as the official split files spell it.
+        resolution_m: Metres a pixel of the images; None: the finest ground sampling of the channels.
     """
 
     info: ClassVar[DataSetInfo]
@@ -66,6 +67,7 @@ class DataSet(ABC):
     label: NDArray[np.int64]
     group: NDArray[np.int32]
     ids: Sequence[str]
+    resolution_m: float | None = None
 
     @classmethod
     @abstractmethod

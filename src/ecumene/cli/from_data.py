@@ -1,0 +1,175 @@
+"""Options and printing of the verbs that read a published data set of images."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ecumene.models.bundle import Model
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the official files of a data set, instead of scenes.", show_default=False),
+]
+DataSetName = Annotated[
+    str | None,
+    typer.Option(help="Which data set that is (see `ecumene datasets`); default: the system's.", show_default=False),
+]
+DataOption = Annotated[
+    list[str] | None, typer.Option(help="Option of the data set, NAME=VALUE, such as bands=rgb.", show_default=False)
+]
+TrainShare = Annotated[
+    float | None,
+    typer.Option(help="Share of a data set's images that is not the test part.", show_default=False),
+]
+PUBLISHED: Mapping[str, Any] = {
+    "data": Data,
+    "data_set": DataSetName,
+    "data_option": DataOption,
+    "train_share": TrainShare,
+}
+"""Options of `ecumene train` that belong to a data set."""
+
+
+def parse_options(pairs: list[str] | None) -> dict[str, Any]:
+    """Return NAME=VALUE pairs as a dictionary: JSON values as such, lists at commas, everything else as text.
+
+    Raises:
+        ConfigurationError: If a pair has no `=` or no name.
+    """
+    from ecumene.core.errors import ConfigurationError
+
+    options: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise ConfigurationError(f"--data-option takes NAME=VALUE, such as bands=rgb, not {pair!r}.")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value.split(",") if "," in value else value
+    return options
+
+
+def refuse_beside(scenes: list[str] | None, options: Mapping[str, Any]) -> None:
+    """Refuse scenes, and options that belong to scenes, beside a data set.
+
+    Raises:
+        ConfigurationError: If there are any.
+    """
+    from ecumene.core.errors import ConfigurationError
+
+    if scenes:
+        raise ConfigurationError("Give either scenes with --labels, or --data, not both.")
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise ConfigurationError(f"{given[0]} belongs to training on scenes; leave it out with --data.")
+
+
+def refuse_data_options(published: Mapping[str, Any]) -> None:
+    """Refuse options of a data set where there is none.
+
+    Raises:
+        ConfigurationError: If one was given.
+    """
+    from ecumene.core.errors import ConfigurationError
+
+    if any(value for name, value in published.items() if name != "data"):
+        raise ConfigurationError("--data-set, --data-option and --train-share belong to --data; give its folder.")
+
+
+def require_scenes(scenes: list[str] | None, labels: Path | None, verb: str = "Training") -> tuple[list[str], Path]:
+    """Return scenes and labels, both of which must be there.
+
+    Args:
+        scenes: As given.
+        labels: As given.
+        verb: What needs them.
+
+    Raises:
+        ConfigurationError: If one is missing.
+    """
+    from ecumene.core.errors import ConfigurationError
+
+    if not scenes or labels is None:
+        raise ConfigurationError(f"{verb} needs scenes and --labels, or the folder of a data set: --data.")
+    return scenes, labels
+
+
+def train(published: Mapping[str, Any], system: str, out: Path, **options: Any) -> None:
+    """Train on a data set and print what came out."""
+    from ecumene.core.errors import ConfigurationError
+    from ecumene.core.progress import progress_bar
+    from ecumene.workflows.scene_train import train_scene_model
+
+    if system == "auto" and options.get("initial") is not None:
+        from ecumene.workflows.beginning import system_of
+
+        system = system_of(options["initial"].model)
+    if system == "auto":
+        raise ConfigurationError("A data set needs the name of the system to train: --system NAME.")
+    with progress_bar("train") as progress:
+        model = train_scene_model(
+            published["data"],
+            system,
+            out,
+            data_set=published["data_set"],
+            data_options=parse_options(published["data_option"]),
+            train_share=published["train_share"],
+            progress=progress,
+            **options,
+        )
+    print_scene_training(model, out)
+
+
+def print_scene_training(model: Model, out: Path) -> None:
+    """Print what was trained and how good it is on the test images."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    training = model.spec.training
+    console.print(f"{training.get('system')} trained; the model is in {out}", highlight=False, soft_wrap=True)
+    for note in training.get("notes", []):
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+    accuracy = training.get("accuracy") or {}
+    table = Table("test images", str(accuracy.get("images", 0)))
+    for name, value in accuracy.get("metrics", {}).items():
+        if isinstance(value, int | float):
+            table.add_row(name.replace("_", " "), f"{value:.3f}")
+    if "calibration" in accuracy:
+        found = accuracy["calibration"]
+        before, after = found["expected_calibration_error_before"], found["expected_calibration_error"]
+        table.add_row("expected calibration error", f"{before:.3f} -> {after:.3f}")
+    if "class_sets" in accuracy:
+        sets = accuracy["class_sets"]
+        table.add_row(
+            f"{sets['wanted_coverage']:.0%} class sets",
+            f"cover {sets['coverage']:.1%}, {sets['mean_size']:.2f} classes",
+        )
+    if "outlier" in accuracy:
+        table.add_row("flagged as outlier", f"{accuracy['outlier']['flagged_share_in_distribution']:.1%}")
+    console.print(table)
+
+
+def trust(model: Path, data: Path, out: Path, data_set: str | None, data_option: list[str] | None, seed: int) -> None:
+    """Judge a model of whole images by a data set, and print the tables."""
+    from rich.console import Console
+
+    from ecumene.cli.printing import print_tables
+    from ecumene.core.progress import progress_bar
+    from ecumene.workflows.scene_trust import trust_scenes
+
+    with progress_bar("trust") as progress:
+        report = trust_scenes(
+            model, data, out, data_set=data_set, data_options=parse_options(data_option), seed=seed, progress=progress
+        )
+    console = Console()
+    console.print(report.figures["images"]["sentence"], highlight=False, soft_wrap=True)
+    print_tables(console, report.tables)
+    console.print(f"the report is {report.report}", highlight=False, soft_wrap=True)

@@ -1,0 +1,87 @@
+"""What executes models that read a pixel as one row of numbers; neither torch nor what has fitted them is needed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecumene.core.errors import ModelError
+from ecumene.models.contract import ModelSpec
+from ecumene.models.local_average import averaging_radius, check_detector, local_average, normalise
+from ecumene.trust.scaling import IDENTITY, Scaling
+
+
+def row_arguments(spec: ModelSpec) -> tuple[int, int]:
+    """Return (features of a pixel, dates of a pixel) that a model of rows was fitted on.
+
+    Raises:
+        ModelError: If the description is inconsistent.
+    """
+    arguments = spec.architecture.get("arguments", {})
+    dates = arguments.get("n_dates", 1) if isinstance(arguments, dict) else 0
+    if not isinstance(dates, int) or not 1 <= dates <= 10_000:
+        raise ModelError("The model does not say how many dates it reads; get the model again from its source.")
+    return dates * len(spec.inputs), dates
+
+
+class RowExecutor(ABC):
+    """See `models.contract.Executor`. A row is a pixel's bands in physical units, date after date.
+
+    A pixel is run where at least one date has all bands; what is missing at other dates is NaN in its row.
+
+    Args:
+        spec: The model.
+        n_dates: Dates of a row.
+        scaling: Of the calibration, or None.
+        detector: Outlier detector or None.
+    """
+
+    backend: str
+    precision = "fp32"
+
+    def __init__(self, spec: ModelSpec, n_dates: int, scaling: Scaling | None, detector: Any) -> None:
+        self.spec = spec
+        self.n_dates = n_dates
+        self.scaling = IDENTITY if scaling is None else scaling
+        check_detector(detector, len(spec.inputs))
+        self.detector = detector
+        self._mean = np.array([band.mean for band in spec.inputs], np.float32)
+        self._std = np.array([band.std for band in spec.inputs], np.float32)
+        self._radius = averaging_radius(spec.margin)
+
+    @abstractmethod
+    def values(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the raw output `[N, n_outputs]` of rows `[N, F]` of valid pixels; NaN is a missing value."""
+
+    def run(
+        self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (calibrated output, outlier score); see `Executor.run`."""
+        output, valid = self._output(image)
+        score = np.zeros(valid.shape, np.float32)
+        if self.detector is not None and valid.any():
+            features = np.moveaxis(self._features(image), 1, -1)
+            score[valid] = self.detector.score(np.ascontiguousarray(features[valid]))
+        return np.asarray(self.scaling.apply(output), np.float32), score
+
+    def raw(
+        self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return (output before scaling `[B, n, H, W]`, detector features `[B, F, H, W]`)."""
+        return self._output(image)[0], self._features(image)
+
+    def _features(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        return local_average(*normalise(image, self._mean, self._std), self._radius)
+
+    def _output(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        batch, height, width = image.shape[0], image.shape[-2], image.shape[-1]
+        series = image.reshape(batch, self.n_dates, len(self.spec.inputs), height, width)
+        valid: NDArray[np.bool_] = np.logical_or.reduce(np.logical_and.reduce(np.isfinite(series), axis=2), axis=1)
+        rows = np.moveaxis(series.reshape(batch, -1, height, width), 1, -1)[valid]
+        values = self.values(np.where(np.isfinite(rows), rows, np.float32(np.nan)))
+        output = np.zeros((batch, height, width, values.shape[1]), np.float32)
+        output[valid] = values
+        return np.ascontiguousarray(np.moveaxis(output, -1, 1)), valid

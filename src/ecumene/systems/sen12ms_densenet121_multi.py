@@ -1,0 +1,10 @@
+"""Several land-cover labels of SEN12MS patches with DenseNet-121."""
+
+from ecumene.systems._sen12ms import sen12ms
+
+SYSTEM = sen12ms(
+    "sen12ms-densenet121-multi",
+    "land cover of Sentinel-1 and Sentinel-2 patches, several labels, DenseNet-121",
+    {"trunk": "densenet121", "pool": "flatten"},
+    several=True,
+)

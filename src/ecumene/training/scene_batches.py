@@ -1,0 +1,97 @@
+"""Batches of images with one answer each: read, augmented and stacked in the background.
+
+What a batch holds depends on seed and epoch only. Threads are ahead of the training by a few batches; files are read
+and pixels computed in code that leaves Python's lock to the training.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ecumene.samples.augmentation import Augmentation
+from ecumene.samples.batch_augmentation import augment_batch
+from ecumene.samples.scene_set import SceneSamples
+
+WORKERS = 2
+AHEAD = 3
+"""Batches that each thread may be ahead of the training; they bound the memory."""
+USUAL_BATCH = 32
+
+
+def scene_batch_size(count: int) -> int:
+    """Return the usual samples of a batch: 32, and at least four steps an epoch."""
+    return int(np.clip(USUAL_BATCH, 2, max(2, count // 4)))
+
+
+class SceneBatches:
+    """An iterable of batches; iterating again gives the batches of the epoch that it is then.
+
+    Args:
+        scenes: The samples; its `read` is called from several threads.
+        batch_size: Samples of a batch.
+        epoch: Called at the start of an iteration; its result and `seed` fix the order.
+        seed: Of order and augmentation.
+        augmentation: Applied to every sample with a generator of its own (of seed, epoch, sample), or None.
+        shuffle: False keeps the order of the samples.
+        workers: Threads.
+    """
+
+    def __init__(
+        self,
+        scenes: SceneSamples,
+        batch_size: int,
+        *,
+        epoch: Callable[[], int] = lambda: 0,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
+        shuffle: bool = False,
+        workers: int = WORKERS,
+    ) -> None:
+        self._scenes, self._size, self._epoch, self._seed = scenes, batch_size, epoch, seed
+        self._augmentation, self._shuffle, self._workers = augmentation, shuffle, max(1, workers)
+        self._pinned = torch.cuda.is_available()
+
+    def _bounds(self) -> list[tuple[int, int]]:
+        count = len(self._scenes)
+        bounds = [(start, min(start + self._size, count)) for start in range(0, count, self._size)]
+        # Batch statistics of a single sample mean nothing: it joins the batch before.
+        if self._shuffle and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1:
+            bounds[-2:] = [(bounds[-2][0], count)]
+        return bounds
+
+    def __len__(self) -> int:
+        return len(self._bounds())
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        epoch = self._epoch()
+        order = np.arange(len(self._scenes))
+        if self._shuffle:
+            order = np.random.default_rng([self._seed, epoch]).permutation(len(order))
+        parts = deque(order[start:stop] for start, stop in self._bounds())
+        waiting: deque[Future[dict[str, Tensor]]] = deque()
+        pool = ThreadPoolExecutor(self._workers, "batches")
+        try:
+            while parts or waiting:
+                while parts and len(waiting) < AHEAD * self._workers:
+                    waiting.append(pool.submit(self._batch, parts.popleft(), epoch))
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _batch(self, index: NDArray[np.int64], epoch: int) -> dict[str, Tensor]:
+        scenes = self._scenes.read(index)
+        image = scenes.image
+        if self._augmentation is not None:
+            # One generator for each sample of each epoch: nothing depends on what was drawn before.
+            generators = [np.random.default_rng([self._seed, epoch, int(number)]) for number in index]
+            image = augment_batch(image, self._augmentation, generators)
+        label = np.ascontiguousarray(scenes.label, np.float32 if scenes.label.dtype.kind == "f" else np.int64)
+        batch = {"image": torch.from_numpy(np.ascontiguousarray(image, np.float32)), "target": torch.from_numpy(label)}
+        return {name: tensor.pin_memory() for name, tensor in batch.items()} if self._pinned else batch
