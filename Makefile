@@ -41,8 +41,9 @@ types: install
 rooms: install
 	$(BIN)/lint-imports
 
+# One thread a process: two processes with two threads each wait for each other most of the time on two cores.
 unit: install
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 # Property tests with fresh random examples; a failure prints the line that repeats it.
 properties: install
@@ -53,7 +54,7 @@ min-versions:
 	test -x $(VENV)-min/bin/python || $(PYTHON) -m venv $(VENV)-min
 	$(VENV)-min/bin/python -m pip --disable-pip-version-check -q install -c constraints-min.txt torch
 	$(VENV)-min/bin/python -m pip --disable-pip-version-check -q install -c constraints-min.txt -e '.[all,test]'
-	$(VENV)-min/bin/python -m pytest -n 2 -m "not slow" tests/core tests/scenes tests/samples tests/models tests/mapping tests/workflows
+	OMP_NUM_THREADS=1 $(VENV)-min/bin/python -m pytest -n 2 -m "not slow" tests/core tests/scenes tests/samples tests/models tests/mapping tests/workflows
 
 docs: install
 	$(BIN)/mkdocs build --strict

@@ -38,10 +38,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return narrow if name == narrow.name else get_system(name)
 
     folder = tmp_path_factory.mktemp("lcz")
-    write_version_2(folder / "data", counts=(120, 40, 40), geo=True, level="L2A")
+    write_version_2(folder / "data", counts=(760, 40, 40), geo=True, level="L2A")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scene_train, "get_system", choose)
-        train_scene_model(folder / "data", "sen2lcz-net-mf", folder / "model", epochs=4)
+        train_scene_model(folder / "data", "sen2lcz-net-mf", folder / "model", epochs=3)
     return folder / "model"
 
 
