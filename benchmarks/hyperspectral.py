@@ -3,8 +3,8 @@
 Each draw takes 5, 10 or 50 pixels of each class. `random` draws them anywhere and tests on all others, which have
 neighbours among the learned ones. `disjoint` divides the image into blocks of 30 pixels, draws from one half of them,
 and tests in the other half where a patch of 15 pixels shares no pixel with a patch around any learned one.
-Settings of the networks were chosen on draw 100 of `random` with 50 pixels (two of them were also tried on draw 101), and
-stay for everything else.
+Settings of the networks were chosen on draw 100 of `random` with 50 pixels (two were also tried on draw 101), and stay
+for everything else.
 
     ECUMENE_DATA=... python benchmarks/hyperspectral.py [--draws 10] [--only NAME ...] [--minutes 20]
 

@@ -17,7 +17,7 @@ class PublishedFigure(BaseModel):
     value: float
     protocol: str
     verified: bool = Field(description="False: quoted from memory or from second hand; no target.")
-    bench: str = Field(default="", description="Name of the `BenchProtocol` that this figure belongs to; empty: of none.")
+    bench: str = Field(default="", description="Name of the `BenchProtocol` that it belongs to; empty: of none.")
 
 
 class BenchProtocol(BaseModel):
