@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from catalogue_data import grid, stac_catalogue, write_aoi, write_scene
 from end_to_end import refused, run_cli
-from shared import RangeHandler
+from support import RangeHandler
 from test_catalogue_run import OPTIONS, rasters
 
 from ecumene.core.errors import SceneError

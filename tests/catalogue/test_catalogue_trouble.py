@@ -14,6 +14,7 @@ import pytest
 import rasterio
 from catalogue_data import grid, make_model, write_list, write_scene
 from end_to_end import refused, run_cli, start_cli
+from support import damage_block
 from test_catalogue_run import OPTIONS, rasters, read
 
 from ecumene.catalogue.claims import FolderShelf, held, take_claim
@@ -21,7 +22,6 @@ from ecumene.catalogue.store import FolderStore
 from ecumene.core.errors import ProductError
 from ecumene.mapping import open_product
 from ecumene.workflows.map_collection import map_collection
-from shared import damage_block
 
 GRID = "EPSG:32633:2560"
 BLOCK = 128

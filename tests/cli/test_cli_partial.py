@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 from end_to_end import copy_scene, done, read, rewrite, run_cli
+from support import damage_block
 
 from ecumene.cli import collection, options
 from ecumene.cli.main import exit_codes
 from ecumene.mapping.product import open_product
-from shared import damage_block
 
 BLOCK = 128
 

@@ -5,8 +5,7 @@ import json
 import re
 
 import pytest
-
-from shared import RESULTS, ROOT, load_script
+from support import RESULTS, ROOT, load_script
 
 CASE = {
     "ratios": {"map_over_deployed_wall": 1.1, "map_over_deployed_processor": 1.12, "map_over_network_wall": 1.2,

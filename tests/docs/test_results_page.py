@@ -4,8 +4,7 @@ import json
 import re
 
 import pytest
-
-from shared import ROOT, load_script
+from support import ROOT, load_script
 
 MACHINE = {"processor": "some processor", "cores": 2, "system": "Linux", "python": "3.11", "versions": {"torch": "2.0"}}
 

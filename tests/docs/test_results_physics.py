@@ -4,8 +4,7 @@ import json
 import re
 
 import pytest
-
-from shared import RESULTS, ROOT, load_script
+from support import RESULTS, ROOT, load_script
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,7 @@ import json
 import re
 
 import pytest
-
-from shared import RESULTS, ROOT, load_script
+from support import RESULTS, ROOT, load_script
 
 COST = {
     "run": "2026-01-02T03:04:05+00:00",

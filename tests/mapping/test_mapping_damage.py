@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mapping_fakes import ArrayStack, make_model, make_stack, raster_bytes
 from rasterio.io import MemoryFile
+from support import damage_block
 
 from ecumene.core.errors import DamagedPixelsError, NothingToMapError, PartialResultError, ProductError, SceneError
 from ecumene.core.window import Window
@@ -23,7 +24,6 @@ from ecumene.mapping.damage import CELL, merged, read_intact
 from ecumene.scenes.handles import close_handles
 from ecumene.scenes.opening import describe_scene
 from ecumene.scenes.stack import align_scenes
-from shared import damage_block
 
 OPTIONS = MapOptions(window=48, overlap=8, tile=120, batch_size=2, quicklook=False)
 BLOCK = 128

@@ -5,8 +5,7 @@ import subprocess
 import sys
 
 import pytest
-
-from shared import RESULTS, ROOT, load_script
+from support import RESULTS, ROOT, load_script
 
 
 @pytest.fixture(scope="module")

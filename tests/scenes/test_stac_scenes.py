@@ -10,7 +10,7 @@ import numpy as np
 import pystac
 import pytest
 from scene_files import grid, write
-from shared import RangeHandler
+from support import RangeHandler
 
 from ecumene.core.errors import ConfigurationError, ContractError, SceneError
 from ecumene.core.window import Window

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from shared import ROOT, load_script
+from support import ROOT, load_script
 
 from ecumene.samples.contract import Part
 from ecumene.systems import get_system
