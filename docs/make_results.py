@@ -19,6 +19,7 @@ from page import write_or_check  # noqa: E402 - lies beside this file
 from physics_results import SECTIONS as PHYSICS  # noqa: E402 - lies beside this file
 from tables import machine_note, mean_and_spread, number, table  # noqa: E402 - lies beside this file
 from trust_results import SECTIONS as TRUST  # noqa: E402 - lies beside this file
+from viewer_results import SECTIONS as VIEWER  # noqa: E402 - lies beside this file
 
 RESULTS = HERE.parent / "benchmarks" / "results"
 PAGE = HERE / "results.md"
@@ -190,7 +191,7 @@ def simulated_city(results: dict[str, Any]) -> str:
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = (
-    {"main_path": main_path, "simulated_city": simulated_city} | TRUST | ENGINE | PHYSICS
+    {"main_path": main_path, "simulated_city": simulated_city} | TRUST | ENGINE | VIEWER | PHYSICS
 )
 
 
