@@ -47,7 +47,7 @@ _IDLE = """async () => {
 def require_browser():
     """Return Chromium's path; the test is skipped with a reason where something is missing."""
     pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    pytest.importorskip("titiler.core", reason="needs the extra `viewer`")
+    pytest.importorskip("rio_tiler", reason="needs the extra `viewer`")
     from ecumene.core.errors import MissingDependencyError
     from ecumene.viewer.assets import require_assets
 
