@@ -34,7 +34,10 @@ class MapDetector(Protocol):
 
 
 class MapModel(Protocol):
-    """A model as the engine sees it."""
+    """A model as the engine sees it.
+
+    A model that answers for cells of several pixels has an attribute `cells`, a mapping that the Item states.
+    """
 
     @property
     def spec(self) -> ModelSpec:

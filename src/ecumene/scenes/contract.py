@@ -108,7 +108,11 @@ class Block:
 
 @runtime_checkable
 class Stack(Protocol):
-    """What samples and mapping need of any stack of scenes (implemented by `scenes.stack.SceneStack`)."""
+    """What samples and mapping need of any stack of scenes (implemented by `scenes.stack.SceneStack`).
+
+    A stack whose grid is not that of its pixels has a method `read_intact(window)`, which returns the block and the
+    windows of its grid that could not be decoded.
+    """
 
     @property
     def geobox(self) -> GeoBox:
