@@ -127,7 +127,9 @@ def test_browser_draws_the_tiles_of_the_server(source, library, name):
             assert np.mean((got[..., 3] > 0) == (want[..., 3] > 0)) > 0.98, (layer["name"], z)
             if both.any():
                 near = 8 if layer["kind"] in {"numbers", "date"} else 1  # ramps rise a few levels from pixel to pixel
-                assert np.mean(np.abs(got - want).max(-1)[both] <= near) > 0.9, (layer["name"], z)
+                # Radar geometry has few pixels, of which a larger part lies on a border.
+                alike = 0.9 if name == "radar" else 0.95
+                assert np.mean(np.abs(got - want).max(-1)[both] <= near) > alike, (layer["name"], z)
 
 
 def same(got, want, where=""):
