@@ -1,8 +1,7 @@
 """Deep recurrent network on hyperspectral pixels: gated recurrent units with PRetanh."""
 
-from ecumene.systems.contract import BenchProtocol, PublishedFigure, System
-
-METRICS = ("overall_accuracy", "average_accuracy", "kappa")
+from ecumene.systems._hsi import DATA_SETS, PAPER, PROTOCOLS, RECURRENT_TRAINING, TRAINING_DEVIATIONS, figure
+from ecumene.systems.contract import PublishedFigure, System
 
 SYSTEM = System(
     name="hsi-gru-pretanh",
@@ -12,30 +11,12 @@ SYSTEM = System(
     kind="network",
     network="spectral-rnn",
     network_arguments={"cell": "gru-pretanh", "head": "all_states"},
-    training={"epochs": 100, "batch_size": 128, "learning_rate": 3e-3, "patience": 100, "precision": "32"},
-    data_sets=("pavia-university", "indian-pines", "salinas", "houston-2013"),
-    protocols=(
-        BenchProtocol(name="fixed", split="official", data_options={"labels": "fixed"}, draws=10, metrics=METRICS),
-        BenchProtocol(
-            name="fixed-overlapping",
-            split="official",
-            data_options={"labels": "fixed-overlapping"},
-            draws=10,
-            metrics=METRICS,
-        ),
-        BenchProtocol(name="random-10", split="random", train_share=0.1, draws=10, metrics=METRICS),
-        BenchProtocol(name="spatial-50", split="spatial", train_share=0.5, draws=10, metrics=METRICS),
-    ),
-    paper="Mou, Ghamisi, Zhu: Deep Recurrent Neural Networks for Hyperspectral Image Classification, TGRS 2017",
+    training=RECURRENT_TRAINING,
+    data_sets=DATA_SETS,
+    protocols=PROTOCOLS,
+    paper=PAPER,
     figures=(
-        PublishedFigure(
-            data_set="Pavia University",
-            metric="overall_accuracy",
-            value=0.8499,
-            protocol="fixed training map of 3,921 pixels, all 42,776 labelled pixels tested",
-            verified=True,
-            bench="fixed-overlapping",
-        ),
+        figure(0.8499),
         PublishedFigure(
             data_set="Pavia University",
             metric="overall_accuracy",
@@ -46,7 +27,6 @@ SYSTEM = System(
     ),
     deviations=(
         "the classifier reads the states of all bands, as the public port does, where the paper may read the last one; "
-        "AdamW with warm-up and cosine instead of Adadelta (a rate of 1, quoted from memory); "
-        "a tenth of the training pixels stops the training and another one calibrates; bands are standardised"
+        + TRAINING_DEVIATIONS
     ),
 )

@@ -1,8 +1,7 @@
 """Residual convolutions on hyperspectral patches that have first learned to rebuild them without labels."""
 
+from ecumene.systems._hsi import DATA_SETS, METRICS
 from ecumene.systems.contract import BenchProtocol, System
-
-METRICS = ("overall_accuracy", "average_accuracy", "kappa")
 
 SYSTEM = System(
     name="hsi-res-conv",
@@ -16,7 +15,7 @@ SYSTEM = System(
     training={"epochs": 100, "batch_size": 64, "learning_rate": 1e-3, "patience": 30},
     pretraining={"widths": [64, 128, 256], "steps": 1000, "batch": 64, "learning_rate": 1e-3},
     patch_size=15,
-    data_sets=("pavia-university", "indian-pines", "salinas", "houston-2013"),
+    data_sets=DATA_SETS,
     data_options={"patch": 15},
     protocols=(
         BenchProtocol(

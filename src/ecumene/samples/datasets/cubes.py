@@ -71,6 +71,62 @@ class LabelMap:
     splits: Mapping[str, NDArray[np.int8]]
 
 
+@dataclass(frozen=True)
+class TruthFiles:
+    """Where the maps of classes of a cube are.
+
+    Attributes:
+        folder: Of the files.
+        shape: Of the cube.
+        classes: Number of classes.
+        title: Of the data set.
+        stems: Names of the ground truth's file without suffix.
+        keys: Names of its variable in a MAT file.
+    """
+
+    folder: Path
+    shape: tuple[int, int, int]
+    classes: int
+    title: str
+    stems: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    def read(self, name: str | None = None) -> NDArray[np.int64]:
+        """Read a map of codes 0 (unlabelled) to the number of classes.
+
+        Args:
+            name: Of a file and of its variable; None: the ground truth.
+
+        Returns:
+            int64 `[H, W]`.
+
+        Raises:
+            SceneError: If there is no such file, or it has another shape.
+            LabelError: If it holds other codes.
+        """
+        stems, keys = (self.stems, self.keys) if name is None else ((name,), (name,))
+        path = find_file(self.folder, stems)
+        if path is None:
+            names = " or ".join(f"{stem}.mat" for stem in stems)
+            raise SceneError(f"{self.folder} holds no label map of {self.title}; put {names} beside the cube.")
+        stored = read_array(path, keys)
+        if path.suffix.lower() in RASTERS and stored.ndim == 3 and stored.shape[2] == 1:
+            stored = stored[..., 0]
+        if stored.shape != self.shape[:2]:
+            raise SceneError(
+                f"{path.name} has the shape {' x '.join(map(str, stored.shape))}, but the cube has {self.shape[0]} x "
+                f"{self.shape[1]} pixels; give the map that belongs to it."
+            )
+        codes = stored.astype(np.int64)
+        wrong = (codes != stored) | (codes < 0) | (codes > self.classes)
+        if wrong.any():
+            raise LabelError(
+                f"{path.name} holds the label {stored[wrong].flat[0]}, but {self.title} has the classes 1 to "
+                f"{self.classes}."
+            )
+        return codes
+
+
 class HyperspectralCube(DataSet):
     """Labelled pixels of one image, each with the patch around it (a single pixel by default).
 
@@ -120,7 +176,8 @@ class HyperspectralCube(DataSet):
         cube = _Cube.find(place, cls.files, cls.info.title, own["cube_key"])
         legend = get_legend(cls.info.name.replace("-", "_"))
         keys = (own["truth_key"],) if own["truth_key"] else cls.files.truth_keys
-        labels = cls.read_labels(place, cube.shape, legend, keys, own["labels"])
+        truth = TruthFiles(place, cube.shape, len(legend), cls.info.title, cls.files.truth, keys)
+        labels = cls.read_labels(truth, own["labels"])
         data = cls(cube, labels, legend, own["patch"], own["block"])
         data.folder = place
         return data
@@ -158,29 +215,19 @@ class HyperspectralCube(DataSet):
         return made
 
     @classmethod
-    def read_labels(
-        cls,
-        folder: Path,
-        shape: tuple[int, int, int],
-        legend: Legend,
-        keys: Sequence[str],
-        choice: str,
-    ) -> LabelMap:
+    def read_labels(cls, truth: TruthFiles, choice: str) -> LabelMap:
         """Return the labelled pixels of the ground truth; data sets with an official split have their own.
 
         Args:
-            folder: Of the files.
-            shape: Of the cube.
-            legend: The classes.
-            keys: Names of the map's variable.
+            truth: The maps of classes.
             choice: One of `label_choices`.
 
         Raises:
             EcumeneError: As `open`.
         """
-        truth = read_truth(folder, cls.files.truth, keys, shape, len(legend), cls.info.title)
-        row, col = np.nonzero(truth)
-        return LabelMap(row, col, truth[row, col].astype(np.int64) - 1, {})
+        codes = truth.read()
+        row, col = np.nonzero(codes)
+        return LabelMap(row, col, codes[row, col] - 1, {})
 
     def read(self, indices: NDArray[np.integer] | Sequence[int]) -> SceneSet:
         """Return patches `[n, C, P, P]` and labels of these samples, in this order. The label is that of the centre.
@@ -277,50 +324,6 @@ def _reflected(index: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return np.minimum(folded, period - folded) if length > 1 else np.zeros_like(index)
 
 
-def read_truth(
-    folder: Path,
-    stems: Sequence[str],
-    keys: Sequence[str],
-    shape: tuple[int, int, int],
-    classes: int,
-    title: str,
-) -> NDArray[np.int64]:
-    """Read a map of codes 0 (unlabelled) to the number of classes.
-
-    Args:
-        folder: Of the files.
-        stems: Names of the map's file.
-        keys: Names of its variable.
-        shape: Of the cube.
-        classes: Number of classes.
-        title: Of the data set.
-
-    Returns:
-        int64 `[H, W]`.
-
-    Raises:
-        SceneError: If there is no such file, or it has another shape.
-        LabelError: If it holds other codes.
-    """
-    path = find_file(folder, stems)
-    if path is None:
-        names = " or ".join(f"{name}.mat" for name in stems)
-        raise SceneError(f"{folder} holds no label map of {title}; put {names} beside the cube.")
-    stored = read_array(path, keys)
-    if path.suffix.lower() in RASTERS and stored.ndim == 3 and stored.shape[2] == 1:
-        stored = stored[..., 0]
-    if stored.shape != shape[:2]:
-        raise SceneError(
-            f"{path.name} has the shape {' x '.join(map(str, stored.shape))}, but the cube has {shape[0]} x {shape[1]} "
-            "pixels; give the map that belongs to it."
-        )
-    codes = stored.astype(np.int64)
-    if (codes != stored).any() or codes.min() < 0 or codes.max() > classes:
-        strange = stored[(codes != stored) | (codes < 0) | (codes > classes)].flat[0]
-        raise LabelError(f"{path.name} holds the label {strange}, but {title} has the classes 1 to {classes}.")
-    return codes
-
-
 def split_labels(train: NDArray[np.int64], test: NDArray[np.int64], name: str) -> LabelMap:
     """Return the pixels of two maps of codes as one list with an official split; a pixel of both occurs twice.
 
@@ -392,24 +395,11 @@ class PaviaUniversity(HyperspectralCube):
     label_choices = ("all", "fixed", "fixed-overlapping")
 
     @classmethod
-    def read_labels(
-        cls,
-        folder: Path,
-        shape: tuple[int, int, int],
-        legend: Legend,
-        keys: Sequence[str],
-        choice: str,
-    ) -> LabelMap:
+    def read_labels(cls, truth: TruthFiles, choice: str) -> LabelMap:
         """Return the labelled pixels; see the class."""
         if choice == "all":
-            return super().read_labels(folder, shape, legend, keys, choice)
-        rest = (shape, len(legend), cls.info.title)
-        train = read_truth(folder, ("TRpaviaU",), ("TRpaviaU",), *rest)
-        if choice == "fixed":
-            test = read_truth(folder, ("TSpaviaU",), ("TSpaviaU",), *rest)
-        else:
-            test = read_truth(folder, cls.files.truth, keys, *rest)
-        return split_labels(train, test, choice)
+            return super().read_labels(truth, choice)
+        return split_labels(truth.read("TRpaviaU"), truth.read("TSpaviaU" if choice == "fixed" else None), choice)
 
 
 class IndianPines(HyperspectralCube):
@@ -447,22 +437,12 @@ class IndianPines(HyperspectralCube):
     """Official code of each class of the fixed maps, whose rarest classes come last."""
 
     @classmethod
-    def read_labels(
-        cls,
-        folder: Path,
-        shape: tuple[int, int, int],
-        legend: Legend,
-        keys: Sequence[str],
-        choice: str,
-    ) -> LabelMap:
+    def read_labels(cls, truth: TruthFiles, choice: str) -> LabelMap:
         """Return the labelled pixels; see the class."""
         if choice == "all":
-            return super().read_labels(folder, shape, legend, keys, choice)
+            return super().read_labels(truth, choice)
         official = np.array((0, *cls.FIXED_ORDER))
-        train, test = (
-            official[read_truth(folder, (name,), (name,), shape, len(legend), cls.info.title)]
-            for name in ("IndianTR123_temp123", "IndianTE123_temp123")
-        )
+        train, test = (official[truth.read(name)] for name in ("IndianTR123_temp123", "IndianTE123_temp123"))
         return split_labels(train, test, "fixed")
 
 
@@ -522,15 +502,6 @@ class Houston2013(HyperspectralCube):
     label_choices = ("all", "fixed")
 
     @classmethod
-    def read_labels(
-        cls,
-        folder: Path,
-        shape: tuple[int, int, int],
-        legend: Legend,
-        keys: Sequence[str],
-        choice: str,
-    ) -> LabelMap:
+    def read_labels(cls, truth: TruthFiles, choice: str) -> LabelMap:
         """Return the labelled pixels of both maps."""
-        rest = (shape, len(legend), cls.info.title)
-        train = read_truth(folder, ("TRLabel",), keys, *rest)
-        return split_labels(train, read_truth(folder, ("TSLabel",), ("TSLabel",), *rest), "fixed")
+        return split_labels(truth.read(), truth.read("TSLabel"), "fixed")
