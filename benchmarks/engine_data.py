@@ -178,8 +178,22 @@ def model_for(cache: Path, bands: int, *, series: bool) -> Any:
 
     folder = cache / f"model-{'series' if series else 'image'}-{bands}"
     if not (folder / "model.json").is_file():
-        train_model(bands, series=series).save(folder)
+        model = train_model(bands, series=series)
+        (model if series else _with_graphs(model, cache, bands)).save(folder)
     return Model.load(folder)
+
+
+def _with_graphs(model: Any, cache: Path, bands: int) -> Any:
+    """Return the model with its ONNX graph and the 8-bit one, scaled by a scene that is not the mapped one."""
+    from ecumene.workflows.export import add_graphs
+
+    cache.mkdir(parents=True, exist_ok=True)
+    path = cache / f"calibration-{bands}.tif"
+    if not path.is_file():
+        write_scene(path, 1024, 1024, bands, seed=2)
+    model = add_graphs(model, open_scenes([path]), int8=True)
+    print(*model.spec.training.get("notes", []), sep="\n")
+    return model
 
 
 def scenes_for(cache: Path, edge: int, bands: int, *, series: bool, height: int | None = None) -> list[Path]:
