@@ -13,7 +13,8 @@ processes of their own, interleaved round by round, medians reported:
 On a machine that others use, only ratios of processor seconds mean something; on a quiet one, wall time.
 
     python benchmarks/engine.py --size 2048 --bands 4 --precision bf16 --rounds 2        # a trial
-    python benchmarks/engine.py --peers torchgeo=/path/to/python,dask=/path/to/python --tune    # everything
+    python benchmarks/engine.py --parts image --bands 4 --precision bf16 openvino:int8 --store    # some parts only
+    python benchmarks/engine.py --peers torchgeo=/path/to/python,dask=/path/to/python --tune --store    # everything
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common import machine, store
+from common import RESULTS, machine, store
 from engine_data import CLASSES, DATES, export_weights, model_for, scenes_for
 from engine_peers import peer_scripts, run_peer, tune
 
@@ -307,7 +309,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tune-size", type=int, default=2048, help="edge of the scene that settings are tuned on")
     parser.add_argument("--options", type=json.loads, default={}, help="map options as JSON")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "ecumene-engine-benchmark")
-    parser.add_argument("--store", action="store_true", help="write benchmarks/results/engine.json")
+    parser.add_argument(
+        "--store", action="store_true", help="write benchmarks/results/engine.json; its other parts stay"
+    )
     arguments = parser.parse_args()
     arguments.cache = arguments.cache.resolve()
     arguments.options = {"probability": False} | arguments.options
@@ -316,11 +320,29 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
+def merged(results: dict[str, Any]) -> dict[str, Any]:
+    """Return the results with the stored parts that this run did not measure; `runs` says how each was made."""
+    path = RESULTS / "engine.json"
+    if not path.is_file():
+        return results
+    before = json.loads(path.read_text())
+    if before["machine"] != machine():
+        return results
+    kept = {name: before[name] for name in (*PARTS, "commands", "tuning") if name in before}
+    return kept | results | {"runs": before["runs"] | results["runs"]}
+
+
 def main() -> None:
     """Measure what is asked for."""
     arguments = parse()
-    scenes = {"edge": arguments.size, "series_edge": arguments.series_size, "classes": CLASSES, "dates": len(DATES)}
-    results: dict[str, Any] = {"scenes": scenes, "rounds": arguments.rounds, "options": arguments.options}
+    run = {
+        "edge": arguments.size,
+        "series_edge": arguments.series_size,
+        "rounds": arguments.rounds,
+        "options": arguments.options,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    results: dict[str, Any] = {"classes": CLASSES, "dates": len(DATES), "runs": dict.fromkeys(arguments.parts, run)}
     for bands in arguments.bands:
         model_for(arguments.cache, bands, series=False)
         scenes_for(arguments.cache, arguments.size, bands, series=False)
@@ -339,7 +361,7 @@ def main() -> None:
         if "peers" in arguments.parts and arguments.peers:
             results |= measure_peers(arguments, folder)
     if arguments.store:
-        print(store("engine", results))
+        print(store("engine", merged(results)))
     else:
         print(json.dumps({"machine": machine(), **results}))
 

@@ -67,23 +67,34 @@ def int8(results: Json) -> str:
 
 def engine(results: Json) -> str:
     """Whole maps against the forward passes alone, memory, commands, other ways to map."""
-    scenes = results["scenes"]
+    runs = results["runs"]
     intro = (
-        f"{SIMULATED} Made-up scenes of {scenes['edge']} x {scenes['edge']} pixels, a series of {scenes['dates']} "
-        f"dates of {scenes['series_edge']} x {scenes['series_edge']}; small trained models, {scenes['classes']} "
-        f"classes; medians of {results['rounds']} interleaved rounds, ratios of one run. Goals: a map (value, "
+        f"{SIMULATED} Made-up scenes, small trained models, {results['classes']} classes; medians of interleaved "
+        "rounds, ratios of one run. Goals: a map (value, "
         f"uncertainty, outlier, valid) in at most {MAP_GOAL} times the wall time of the bare network over as many "
         f"pixels in its fastest arrangement, {share(EXTRA_GOAL - 1, 0)} extra pixels, {MEMORY_GOAL_MIB / 1024:g} GiB."
     )
     blocks = [
         _maps(title, results[key]) + "\n" + _stages(results[key])
-        for key, title in (("image", "One scene"), ("series", "A series"))
+        for key, title in (
+            ("image", f"One scene of {_size(runs, 'image', 'edge')}"),
+            ("series", f"A series of {results['dates']} dates of {_size(runs, 'series', 'series_edge')}"),
+        )
         if key in results
     ]
-    for key, build in (("memory", _memory), ("commands", _commands), ("peers", _peers)):
-        if key in results:
-            blocks.append(build(results[key]))
+    if "memory" in results:
+        blocks.append(_memory(results["memory"]))
+    if "commands" in results:
+        blocks.append(_commands(results["commands"]))
+    if "peers" in results:
+        blocks.append(f"Scenes of {_size(runs, 'peers', 'edge')}. " + _peers(results["peers"]))
     return section("Engine: speed of a map", results, intro, *blocks)
+
+
+def _size(runs: Json, part: str, edge: str) -> str:
+    run = runs.get(part, {edge: 0, "rounds": 0})
+    rounds = f"{run['rounds']} rounds" if run["rounds"] > 1 else "1 round"
+    return f"{run[edge]} x {run[edge]} pixels ({rounds})"
 
 
 def _maps(title: str, cases: Json) -> str:

@@ -18,8 +18,9 @@ OURS = {"wall_s": 10.0, "processor_s": 20.0, "peak_rss_mib": 1400.0, "agreement"
 ENGINE = {
     "run": "2026-01-02T03:04:05+00:00",
     "machine": {"processor": "some", "cores": 2, "system": "Linux", "python": "3.11", "versions": {"torch": "2.0"}},
-    "scenes": {"edge": 10980, "series_edge": 2048, "classes": 10, "dates": 12},
-    "rounds": 3,
+    "classes": 10,
+    "dates": 12,
+    "runs": {"image": {"edge": 10980, "rounds": 3}, "peers": {"edge": 5490, "rounds": 1}},
     "image": {"4 bands, torch bf16": CASE},
     "memory": {"4 bands, torch bf16": {"single_mib": 1400.0, "double_mib": 1430.0, "ratio": 1.0214}},
     "commands": {"help": 0.5, "small_map": 4.0},
