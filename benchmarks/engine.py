@@ -80,12 +80,14 @@ class Case:
         self.forward: list[list[dict[str, Any]]] = []
 
     def measure(self, out: Path) -> None:
-        """Measure once: forward, map, and the map with its parts counted."""
+        """Measure once: forward and map; the first time also the map with its parts counted."""
         largest = max(side * side * batch * streams for side, batch, streams in self.arrangements)
         sample = 2 * largest
         request = self.base | {"arrangements": self.arrangements, "sample_pixels": sample}
         self.forward.append(child("forward", request)["arrangements"])
         for stages, kept in ((False, self.maps), (True, self.staged)):
+            if stages and kept:
+                continue
             shutil.rmtree(out, ignore_errors=True)
             kept.append(child("map", self.base | {"out": str(out), "stages": stages}))
 
