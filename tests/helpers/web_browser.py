@@ -32,7 +32,8 @@ _IDLE = """async () => {
   const { map, page } = window.ecumene;
   const wait = (time) => new Promise((done) => setTimeout(done, time));
   const drawn = ({ map, rasters }) => rasters.length === 1 && map.loaded() && map.areTilesLoaded() && !map.isMoving();
-  const busy = (view) => !drawn(view);
+  const waits = (vectors) => Boolean(vectors?.waiting);
+  const busy = (view) => !drawn(view) || waits(page.vectors) || waits(page.rightVectors);
   await wait(180);
   const started = performance.now();
   while (busy(page.left) || (window.ecumene.state.swipe && busy(page.right))) {
@@ -105,7 +106,8 @@ class MapPage:
           for (const which of ["left", "right"]) state[which].hidden.clear();
           page.reader.last = null;
           document.getElementById("notice").hidden = true;
-          state.set({ swipe: false, border: 0.5, opacity: 1, fade: 0, extrude: false, vectors: new Set() });
+          state.set({ swipe: false, border: 0.5, opacity: 1, fade: 0, extrude: false, vectors: new Set(),
+            rightVectors: null, relief: false, exaggeration: 1 });
           const first = state.site.products[0];
           state.show("left", first.id, first.layers[0].name);
           page.left.map.jumpTo({ pitch: 0, bearing: 0 });

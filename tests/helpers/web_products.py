@@ -34,6 +34,15 @@ def place(row, column):
     return Transformer.from_crs(GRID.crs.proj, "EPSG:4326", always_xy=True).transform(x, y)
 
 
+def pixel(lon, lat):
+    """Row and column of a place."""
+    from pyproj import Transformer
+
+    x, y = Transformer.from_crs("EPSG:4326", GRID.crs.proj, always_xy=True).transform(lon, lat)
+    column, row = ~GRID.transform * (x, y)
+    return int(row), int(column)
+
+
 def codes(built):
     """Class codes `[ROWS, COLUMNS]`: water left, then `built` columns of town, forest, fields."""
     found = np.full((ROWS, COLUMNS), 7, np.uint8)

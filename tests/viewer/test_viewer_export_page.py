@@ -132,6 +132,30 @@ def test_browser_draws_the_tiles_of_the_server(source, library, name):
                 assert np.mean(np.abs(got - want).max(-1)[both] <= near) > alike, (layer["name"], z)
 
 
+def test_browser_raises_the_ground_as_the_server_does(source, library):
+    from io import BytesIO
+
+    from PIL import Image
+
+    from ecumene.viewer.server.tiles import TileMaker
+
+    entry = library.entry("heights")
+    about = entry.description
+    west, south, east, north = about["bounds"]
+    z = about["zoom"]["max"] - 1
+    x, y = tile_of((west + east) / 2, (south + north) / 2, z)
+    drawn = source.evaluate(_TILE.replace(".tile(id, layer, z, x, y, look)", ".relief(id, z, x, y)"),
+                            ["heights", "", z, x, y, None])  # fmt: skip
+    got = np.frombuffer(base64.b64decode(drawn), np.uint8).reshape(SIZE, SIZE, 4).astype(int)
+    png = TileMaker().relief(entry.sources("value", (-180.0, -90.0, 180.0, 90.0)), about["relief"], z, x, y)
+    want = np.asarray(Image.open(BytesIO(png)).convert("RGBA")).astype(int)
+    assert (got[..., 3] == 255).all()
+    metres = [colours[..., 0] * 256 + colours[..., 1] + colours[..., 2] / 256 - 32768 for colours in (got, want)]
+    assert metres[1].max() > 20
+    assert np.mean(np.abs(metres[0] - metres[1]) < 1) > 0.97
+    assert source.evaluate("() => window.source.relief(window.site.products[2])").startswith("ecog://heights/")
+
+
 def same(got, want, where=""):
     if isinstance(want, dict):
         assert set(got) == set(want), where

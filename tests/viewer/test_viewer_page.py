@@ -1,6 +1,7 @@
 """The web map's page in a real browser, over the real server: what is drawn, what a click says, what keys do."""
 
 import contextlib
+import time
 
 import numpy as np
 import pytest
@@ -29,9 +30,21 @@ def address(folders):
     from ecumene.viewer.server.app import create_app
     from ecumene.viewer.server.library import open_library
     from ecumene.viewer.server.running import serving
+    from ecumene.viewer.server.why import why_extension
 
-    with serving(create_app(open_library(folders))) as where:
+    with serving(create_app(open_library(folders), extensions=[why_extension({"town-2019": explained})])) as where:
         yield where
+
+
+def explained(lon, lat, step):
+    """Stand in for a model; on the left it takes its time."""
+    row, column = web_products.pixel(lon, lat)
+    for _ in range(500 if column < 5 else 1):
+        step()
+        time.sleep(0.02)
+    shares = [{"name": "sentinel-2/B08", "value": 0.5}, {"name": "sentinel-2/B02", "value": -0.25}]
+    section = {"title": "Fall when hidden", "product": "a forest", "description": "occlusion", "bands": shares}
+    return {"text": f"Row {row}, column {column}.", "notes": ["The map differs."], "sections": [section]}
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +226,7 @@ def test_the_keyboard_reads_pixels_and_changes_layers(town):
     assert town.page.input_value("#product") == "town-2021"
     assert town.page.is_checked("input[name=layer][value=uncertainty]")
     assert town.page.locator("#cross").is_visible()
+    town.page.evaluate("() => document.querySelector('#panel-pixel').replaceChildren()")
     town.page.keyboard.press("Enter")
     town.page.wait_for_selector("#panel-pixel .where")
     assert "column 39, row 4" in town.page.inner_text("#panel-pixel .where") or "column 40, row 4" in (
@@ -241,6 +255,108 @@ def test_shapes_stand_up_and_tell_their_height(town):
     town.rest()
     assert town.page.evaluate("() => window.ecumene.map.getPitch()") == 0
     assert not near(seen(town, (row, column)), flat)
+
+
+def elevation(town, row, column):
+    place = list(web_products.place(row, column))
+    return town.page.evaluate("(place) => window.ecumene.map.queryTerrainElevation(place)", place)
+
+
+def test_the_ground_is_raised_by_its_height_and_laid_flat_again(town):
+    assert not town.page.locator("#relief").count()  # classes have no height
+    choose(town, "heights · 2023-07-06")
+    assert not town.page.is_checked("#relief")
+    assert not [url for url in town.requests if "/relief/" in url]
+    town.page.check("#relief")
+    town.rest().shot("relief")
+    assert town.page.evaluate("() => window.ecumene.map.getPitch()") == pytest.approx(55)
+    rise = elevation(town, 50, 70) - elevation(town, 50, 10)
+    assert rise == pytest.approx(0.3 * 60, abs=1.5)
+    assert town.page.evaluate("() => document.activeElement.id") == "relief"
+    text = town.click(*web_products.place(50, 41))
+    assert "column 41" in text or "column 40" in text or "column 42" in text  # a click finds the raised place
+    town.page.select_option("#exaggeration", "5")
+    town.rest()
+    assert elevation(town, 50, 70) - elevation(town, 50, 10) == pytest.approx(5 * rise, rel=0.1)
+    town.page.click("#swipe-button")
+    town.page.select_option("#right-product", label="raised · 2024-07-06")
+    town.rest()
+    assert town.page.evaluate("() => Boolean(window.ecumene.page.right.map.getTerrain())")
+    assert town.accessibility_faults() == []
+    town.page.click("#swipe-button")
+    town.page.focus("#map canvas")
+    town.page.keyboard.press("h")
+    town.rest()
+    assert not town.page.is_checked("#relief")
+    assert town.page.evaluate("() => window.ecumene.map.getPitch()") == 0
+    assert town.page.evaluate("() => window.ecumene.map.getTerrain()") is None
+
+
+def shapes(town, side):
+    return town.page.evaluate(
+        """(side) => { const { map } = window.ecumene.page[side];
+        const layers = map.getStyle().layers.filter(({ id }) => id.startsWith("vector-")).map(({ id }) => id);
+        return layers.length ? map.queryRenderedFeatures({ layers }).length : 0; }""",
+        side,
+    )
+
+
+def test_shapes_are_shown_on_both_sides_of_the_border(town):
+    choose(town, "heights · 2023-07-06")
+    town.page.check("input[value=buildings]")
+    town.page.click("#swipe-button")
+    town.page.select_option("#right-product", label="raised · 2024-07-06")
+    town.rest()
+    town.rest().shot("swipe-shapes")
+    assert shapes(town, "left") > 0
+    assert shapes(town, "right") > 0
+    x, y = web_products.ORIGIN[0] + 100 + 3 * 180 + 30, web_products.ORIGIN[1] - 180
+    row, column = (web_products.ORIGIN[1] - y) / 10, (x - web_products.ORIGIN[0]) / 10
+    text = town.click(*web_products.place(row, column))
+    assert text.startswith("raised")
+    assert "20 m ± 1.8 m high" in text
+    town.page.uncheck(".right input[value=buildings]")
+    town.rest()
+    assert shapes(town, "right") == 0
+    assert shapes(town, "left") > 0
+    assert "high" not in town.click(*web_products.place(row, column))
+    town.page.click("#swipe-button")
+    assert shapes(town.rest(), "left") > 0
+
+
+def test_why_is_computed_when_it_is_asked_for(town):
+    town.click(*web_products.place(*IN_TOWN))
+    assert not [url for url in town.requests if "/why?" in url]
+    town.page.click("button.why")
+    town.page.wait_for_selector(".why-answer table")
+    answer = town.page.inner_text(".why-answer")
+    assert "Row 50, column 33." in answer
+    assert "The map differs." in town.page.inner_text(".why-answer .alarm")
+    rows = town.page.locator(".why-answer tbody tr").all_inner_texts()
+    assert [row.split() for row in rows] == [["sentinel-2/B08", "0.5"], ["sentinel-2/B02", "-0.25"]]
+    assert town.accessibility_faults() == []
+    town.shot("why")
+    assert "Not mapped" in town.click(*web_products.place(*UNMAPPED))
+    assert not town.page.locator("button.why").count()
+    choose(town, "town-2023 · 2023-07-06")  # which no model is given for
+    town.click(*web_products.place(*IN_TOWN))
+    assert not town.page.locator("button.why").count()
+
+
+def test_why_can_be_stopped_and_the_next_place_is_explained(town):
+    town.click(*web_products.place(60, 2))
+    town.page.click("button.why")
+    town.page.wait_for_selector("button.why:has-text('Stop')")
+    town.page.click("button.why")
+    town.page.wait_for_selector("button.why:has-text('Why here?')")
+    time.sleep(1.5)  # the server looks a few times a second whether somebody waits
+    town.page.click("button.why")
+    town.page.wait_for_selector("button.why:has-text('Stop')")
+    town.click(*web_products.place(*IN_TOWN))  # another place stops it as well
+    time.sleep(1.5)
+    town.page.click("button.why")
+    town.page.wait_for_selector(".why-answer table")
+    assert "column 33" in town.page.inner_text(".why-answer")
 
 
 def test_equal_colours_mean_equal_values_at_every_date(town):

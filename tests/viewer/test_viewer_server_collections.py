@@ -13,6 +13,7 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from viewer_collections import make_collection
 from viewer_products import LEGEND, PIXELS, class_layers, number_layers, write_product
 
 pytest.importorskip("fastapi", reason="needs the extra viewer")
@@ -34,7 +35,6 @@ from ecumene.viewer.server.library import open_library
 from ecumene.viewer.vectors import read_features
 
 BASE = "http://127.0.0.1"
-SIDE = 64
 
 
 def add_parquet(folder, frame, name="points", **columns):
@@ -47,35 +47,6 @@ def add_parquet(folder, frame, name="points", **columns):
         "file:checksum": multihash_of(path), "file:size": path.stat().st_size,
     }  # fmt: skip
     (folder / "item.json").write_text(json.dumps(item))
-
-
-def make_collection(folder, columns, rows, days=("",), index=True):
-    """Write a collection of products side by side; the class of a tile is its number modulo three."""
-    for day in days:
-        for k in range(columns * rows):
-            unit = f"x{k % columns:02d}y{k // columns:02d}" + (f"_{day}" if day else "")
-            layers, _ = class_layers((SIDE, SIDE))
-            number = (k + days.index(day)) % 3
-            layers = [layers[0], layers[3]]
-            layers[0] = (layers[0][0], np.full((1, SIDE, SIDE), LEGEND.values[number]))
-            layers[1] = (layers[1][0], np.ones((1, SIDE, SIDE), np.uint8))
-            transform = Affine(10, 0, 500_000 + 640 * (k % columns), 0, -10, 5_000_000 - 640 * (k // columns))
-            write_product(folder / "tiles" / unit, layers, legend=LEGEND, transform=transform)
-    body = {"type": "Collection", "title": "Map of a land", "ecumene:settings": {}, "links": []}
-    (folder / "collection.json").write_text(json.dumps(body))
-    if index:
-        write_index(folder)
-    return folder
-
-
-def write_index(folder):
-    stac = pytest.importorskip("stac_geoparquet.arrow", reason="needs the extra index")
-    rows = []
-    for path in sorted(folder.glob("tiles/*/item.json")):
-        item = json.loads(path.read_text())
-        href = f"./tiles/{path.parent.name}/item.json"
-        rows.append(item | {"links": [{"rel": "self", "href": href, "type": "application/geo+json"}]})
-    stac.to_parquet(stac.parse_stac_items_to_arrow(rows), folder / "items.parquet")
 
 
 def colour_at(client, product, x, y, zoom=15):

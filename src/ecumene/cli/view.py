@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecumene.cli import options as opt
+
 if TYPE_CHECKING:
     from ecumene.workflows.view import Announcement, ViewOptions
 
 
+@opt.grouped(declaration=opt.DECLARATION)
 def view(
     products: Annotated[
         list[Path], typer.Argument(help="Folders of products or collections.", metavar="PRODUCT...", show_default=False)
@@ -36,10 +39,15 @@ def view(
     assess: Annotated[
         Path | None, typer.Option(help="Sample points to judge from image chips, saved as reference labels in --out.")
     ] = None,
-    scenes: Annotated[list[str] | None, typer.Option(help="Scene to judge --assess points from; repeatable.")] = None,
+    scenes: Annotated[
+        list[str] | None,
+        typer.Option(help="Scene to judge --assess points from, or to explain places of --model's map; repeatable."),
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="GeoPackage of the labels of --assess; goes on where it ends.")
     ] = Path("labels.gpkg"),
+    *,
+    declaration: opt.Group,
 ) -> None:
     """Show maps with their error bars in a browser; compare them, slide through dates, ask single pixels."""
     from ecumene.core.errors import ConfigurationError
@@ -47,6 +55,8 @@ def view(
 
     if export is not None and assess is not None:
         raise ConfigurationError("--export and --assess are two things; give one of them.")
+    if export is not None and scenes:
+        raise ConfigurationError("A static site has no model to explain places with; leave --scenes out.")
     if assess is not None and len(products) != 1:
         raise ConfigurationError("--assess judges the sample of one map; give that product alone.")
 
@@ -58,6 +68,8 @@ def view(
         assessment=assessment,
         basemap=basemap,
         attribution=attribution,
+        scenes=tuple(scenes or ()) if assess is None and export is None else (),
+        declaration=declaration,
     )
     if export is not None:
         _export(products, export, options, overwrite)
@@ -97,4 +109,5 @@ def _assess(product: Path, points: Path, out: Path, scenes: list[str], options: 
         typer.echo(f"{up.products[0]}, saved in {out}: {up.address}{opened}; Ctrl-C ends it.")
         events.emit("serving", address=up.address, products=1)
 
-    serve_sheet(open_sheet(product, points, out, scenes), options, announce=announce)
+    sheet = open_sheet(product, points, out, scenes, options.declaration)
+    serve_sheet(sheet, options, announce=announce)

@@ -7,22 +7,23 @@ click reads are the stored values. Any web server or object store will do; one w
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ecumene.core.errors import ConfigurationError, ProductError
 from ecumene.core.files import TEMPORARY_MARK
 from ecumene.core.progress import Progress, silent
-from ecumene.mapping.product import ITEM_NAME, Product
 from ecumene.viewer.assets import require_assets, shipped_files, web_folder
+from ecumene.viewer.export_collection import write_collection
 from ecumene.viewer.layers import describe_site
-from ecumene.viewer.rasters import checked_path
+from ecumene.viewer.server.collection import CollectionEntry
 from ecumene.viewer.server.library import Library, ProductEntry, product_file
 from ecumene.viewer.server.security import content_security_policy, origin_of
+from ecumene.viewer.site_files import copy_product, without_server, write_json
 from ecumene.viewer.vectors import MOST_FEATURES, vector_files
 
 SITE_NAME = "data/site.json"
@@ -58,19 +59,19 @@ def export_site(
     """
     out = Path(out)
     require_assets()
-    entries = _product_entries(library)
-    check_target(out, [entry.product for entry in entries], overwrite)
+    entries = [entry for entry in library.entries.values() if isinstance(entry, ProductEntry | CollectionEntry)]
+    if not entries:
+        raise ConfigurationError("There is no product to export; name at least one folder.")
+    check_target(out, [_folder_of(entry) for entry in entries], overwrite)
+    told = _Told(progress, sum(_number_of(entry) for entry in entries))
     fresh = out.with_name(f"{TEMPORARY_MARK}{secrets.token_hex(4)}-{out.name}")
     try:
         fresh.mkdir(parents=True)
         _write_page(fresh, basemap)
-        descriptions = []
-        for number, entry in enumerate(entries):
-            progress(number, len(entries), f"copy {entry.identifier}")
-            descriptions.append(_write_product(fresh, entry))
-        _write_json(fresh / SITE_NAME, describe_site(descriptions, basemap=basemap))
+        descriptions = [_write_entry(fresh, entry, told) for entry in entries]
+        write_json(fresh / SITE_NAME, describe_site(descriptions, basemap=basemap))
         _replace(fresh, out)
-        progress(len(entries), len(entries), "done")
+        progress(told.total, told.total, "done")
     except OSError as error:
         raise ProductError(f"The site {out} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -78,19 +79,45 @@ def export_site(
     return out
 
 
-def check_target(out: Path, products: list[Product], overwrite: bool) -> None:
+@dataclass
+class _Told:
+    """Counts the products that are copied."""
+
+    progress: Progress
+    total: int
+    done: int = 0
+
+    def __call__(self, name: str) -> None:
+        self.progress(self.done, self.total, f"copy {name}")
+        self.done += 1
+
+
+def _folder_of(entry: ProductEntry | CollectionEntry) -> Path:
+    return entry.product.folder if isinstance(entry, ProductEntry) else entry.store.folder
+
+
+def _number_of(entry: ProductEntry | CollectionEntry) -> int:
+    return 1 if isinstance(entry, ProductEntry) else len(entry.boxes())
+
+
+def _write_entry(fresh: Path, entry: ProductEntry | CollectionEntry, told: _Told) -> dict[str, Any]:
+    if isinstance(entry, CollectionEntry):
+        return write_collection(fresh, entry, told)
+    told(entry.identifier)
+    return _write_product(fresh, entry)
+
+
+def check_target(out: Path, folders: Sequence[Path], overwrite: bool) -> None:
     """Make sure that nothing is lost by writing a site into a folder.
 
     Raises:
         ConfigurationError: If the folder holds something that is no export, or an export that may not be replaced.
     """
     target = out.resolve()
-    for product in products:
-        folder = product.folder.resolve()
+    for given in folders:
+        folder = given.resolve()
         if target == folder or target.is_relative_to(folder) or folder.is_relative_to(target):
-            raise ConfigurationError(
-                f"The site must lie apart from the product {product.folder}; choose another folder."
-            )
+            raise ConfigurationError(f"The site must lie apart from the product {given}; choose another folder.")
     if not out.exists():
         return
     if not out.is_dir() or out.is_symlink():
@@ -103,15 +130,6 @@ def check_target(out: Path, products: list[Product], overwrite: bool) -> None:
         raise ConfigurationError(
             f"{out} holds an earlier site; use --overwrite to replace it, or choose another folder."
         )
-
-
-def _product_entries(library: Library) -> list[ProductEntry]:
-    entries = [entry for entry in library.entries.values() if isinstance(entry, ProductEntry)]
-    if len(entries) < len(library.entries):
-        raise ConfigurationError("A collection cannot be exported as a whole; name the folders of its products.")
-    if not entries:
-        raise ConfigurationError("There is no product to export; name at least one folder.")
-    return entries
 
 
 def static_policy(basemap: Mapping[str, str] | None) -> str:
@@ -143,32 +161,22 @@ def _write_product(fresh: Path, entry: ProductEntry) -> dict[str, Any]:
     copied, data = fresh / "products" / name, fresh / "data" / name
     copied.mkdir(parents=True)
     data.mkdir(parents=True)
-    for href in {ITEM_NAME, *(str(asset["href"]) for asset in product.item["assets"].values())}:
-        target = copied / href
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(checked_path(product.folder, product.folder / href), target)
-    description = dict(entry.description)
-    _write_json(data / "charts.json", {"charts": entry.charts()})
+    copy_product(product, copied)
+    description = without_server(entry.description)
+    write_json(data / "charts.json", {"charts": entry.charts()})
     for vector in vector_files(product):
         if any(known["name"] == vector for known in description["vectors"]):
-            _write_json(data / f"{vector}.geojson", entry.features(vector, None, MOST_FEATURES))
+            write_json(data / f"{vector}.geojson", entry.features(vector, None, MOST_FEATURES))
     card = product_file(product, "card")
     if card is not None:
         shutil.copyfile(card, data / "card.txt")  # as text, which browsers show
     quicklook = product_file(product, "quicklook")
     description["card"] = f"data/{name}/card.txt" if card is not None else None
     description["quicklook"] = f"products/{name}/{quicklook.name}" if quicklook is not None else None
-    description["layers"] = [dict(layer) | {"tiles": ""} for layer in description["layers"]]
     description["vectors"] = [
         dict(vector) | {"url": f"data/{name}/{vector['name']}.geojson"} for vector in description["vectors"]
     ]
     return description
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    path.write_text(text, encoding="utf-8")
 
 
 def _replace(fresh: Path, out: Path) -> None:

@@ -18,6 +18,7 @@ from ecumene.viewer.colours import COLORMAPS, hex_ramp
 from ecumene.viewer.layer_kinds import describe_layer, link_layers
 from ecumene.viewer.places import describe_place
 from ecumene.viewer.rasters import HeaderFacts, header_of
+from ecumene.viewer.relief import describe_relief
 from ecumene.viewer.vectors import describe_vectors
 
 DESCRIPTION_VERSION = 1
@@ -56,6 +57,7 @@ def describe_product(product: Product, *, identifier: str = "product") -> dict[s
         "legend": _legend(product),
         "layers": layers,
         "vectors": describe_vectors(product, base),
+        "relief": describe_relief(layers, place["georeferenced"], base),
         "damaged_windows": len(product.damaged),
         "warnings": _warnings(product, place, headers),
         "quicklook": f"{base}/quicklook.png" if product.quicklook is not None else None,

@@ -137,7 +137,7 @@ def _ramp_levels(layer: Mapping[str, Any], stored: NDArray[Any], ends: Sequence[
 
 
 def to_png(rgba: NDArray[np.uint8]) -> bytes:
-    """Return a picture `[H, W, 4]` as PNG: lossless, quickly packed, the same bytes for the same picture."""
+    """Return a picture `[H, W, 3]` or `[H, W, 4]` as PNG: lossless, quick, the same picture gives the same bytes."""
     import io
 
     from PIL import Image

@@ -18,7 +18,6 @@ from ecumene.core.errors import ProductError
 if TYPE_CHECKING:
     import rasterio
 
-CACHE_MEGABYTES = 128
 _REDUCED = 256  # pixels of the longer side
 
 SAFE_OPTIONS: dict[str, Any] = {
@@ -26,10 +25,9 @@ SAFE_OPTIONS: dict[str, Any] = {
     "GDAL_PAM_ENABLED": "NO",
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".nothing",
     "GDAL_HTTP_MAX_RETRY": "0",
-    "GDAL_CACHEMAX": CACHE_MEGABYTES,
     "GDAL_NUM_THREADS": "1",
 }
-"""GDAL's options while a product is read."""
+"""GDAL's options while a product is read; none of them may belong to the process, as the size of its cache does."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,8 @@ class ViewOptions:
         assessment: JSON of `assess`, of the only product.
         basemap: Address of map tiles that the browser fetches, with {z}, {x}, {y}; None: no base map.
         attribution: Who made the base map.
+        scenes: What the one model's product was made of, so that the page can explain places.
+        declaration: What the scenes' files do not say (`sensor`, `level`, ...).
     """
 
     host: str = "127.0.0.1"
@@ -39,6 +41,8 @@ class ViewOptions:
     assessment: Path | None = None
     basemap: str | None = None
     attribution: str = ""
+    scenes: tuple[str, ...] = ()
+    declaration: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,18 @@ def view_products(
         origin_of(how.basemap)  # says what is wrong with it
     require_assets()
     library = make_library(folders, how)
+    parts = [*extensions]
+    if how.scenes:
+        from ecumene.workflows.view_why import open_why
+
+        parts.append(open_why(library, how.models, how.scenes, how.declaration))
     basemap = {"tiles": how.basemap, "attribution": how.attribution} if how.basemap else None
     local = is_local(how.host)
     hosts = {*LOCAL_HOSTS, how.host.lower()} if local else None
     listening = free_socket(how.host, how.port)
-    app = create_app(library, extensions=extensions, basemap=basemap, hosts=hosts)
+    app = create_app(library, extensions=parts, basemap=basemap, hosts=hosts)
     address = address_of(listening, how.host)
-    start = address + next((extension.start for extension in extensions if extension.start), "")
+    start = address + next((extension.start for extension in parts if extension.start), "")
     warnings = [text for about in library.descriptions() for text in about["warnings"]]
     if not local:
         warnings.append(f"Everybody who reaches {how.host} on the network can see these products.")
@@ -141,14 +150,14 @@ def model_figures(folders: Sequence[Path]) -> dict[str, ModelFigures]:
     Raises:
         ModelError: If a folder is no bundle.
     """
-    from ecumene.mapping.checksums import model_checksum
     from ecumene.models.bundle import Model
     from ecumene.viewer.server.library import ModelFigures
 
     models = [Model.load(folder) for folder in folders]
     return {
-        model_checksum(model): ModelFigures(
-            model.spec.training.get("accuracy") or {}, getattr(model.calibration, "residuals", None)
+        model.checksum: ModelFigures(
+            model.spec.training.get("accuracy") or {},
+            None if model.calibration is None else model.calibration.residuals,
         )
         for model in models
     }

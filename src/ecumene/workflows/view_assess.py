@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from ecumene.workflows.view import Announcement, ViewOptions
 
 
-def open_sheet(product: str | Path | Product, points: str | Path, out: str | Path, scenes: Sequence[str]) -> Session:
+def open_sheet(
+    product: str | Path | Product,
+    points: str | Path,
+    out: str | Path,
+    scenes: Sequence[str],
+    declaration: Mapping[str, Any] | None = None,
+) -> Session:
     """Open an assessor's sheet, a new one or one that was begun.
 
     Args:
@@ -23,6 +29,7 @@ def open_sheet(product: str | Path | Product, points: str | Path, out: str | Pat
         points: Vector file with sample points, for example of `sampling_design`.
         out: GeoPackage of the reference labels; answers that it holds are gone on with.
         scenes: Scenes to judge from.
+        declaration: What the scenes' files do not say (`sensor`, `level`, ...).
 
     Raises:
         ProductError: If the product cannot be read or is no map of classes.
@@ -46,7 +53,7 @@ def open_sheet(product: str | Path | Product, points: str | Path, out: str | Pat
     sample = read_sample(Path(points), opened)
     assert opened.legend is not None  # read_sample made sure
     labels = LabelFile(Path(out), sample, opened.legend.names)
-    sources = open_sources(list(scenes))
+    sources = open_sources(list(scenes), **(declaration or {}))
     bare = next((source.id for source in sources if not source.bands), None)
     if bare is not None:
         raise ContractError(f"The scene {bare} has no bands to show; give another with --scenes.")

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ecumene.core.errors import ConfigurationError, ModelError, ProductError
-from ecumene.mapping.checksums import model_checksum
 from ecumene.mapping.product import Product, open_product
 from ecumene.models.bundle import Model
 from ecumene.workflows.report import make_report
@@ -69,7 +68,7 @@ def matching_model(product: Product, folder: str | Path) -> Model:
     """
     model = Model.load(Path(folder))
     stated = product.properties.get("ecumene:model") or {}
-    if stated.get("checksum") != model_checksum(model):
+    if stated.get("checksum") != model.checksum:
         raise ModelError(
             f"The model {model.spec.name} did not make {product.folder.name}, which was made by "
             f"{stated.get('name') or 'no model'}; give the model that made it, or leave --model out."

@@ -14,6 +14,7 @@ from ecumene import __version__
 from ecumene.core.errors import EcumeneError, ProductError
 from ecumene.core.optional import require
 from ecumene.viewer.server.library import Library
+from ecumene.viewer.server.memory import limit_block_cache
 from ecumene.viewer.server.pages import page_router
 from ecumene.viewer.server.routes import api_router
 from ecumene.viewer.server.security import LOCAL_HOSTS, Guard, origin_of
@@ -45,6 +46,7 @@ def create_app(
         ConfigurationError: If the base map's address is none.
     """
     _load_libraries()
+    limit_block_cache()
     app = FastAPI(
         title="ecumene",
         version=__version__,

@@ -24,6 +24,7 @@ from ecumene.viewer.layers import describe_product
 from ecumene.viewer.pixel import read_pixel
 from ecumene.viewer.rasters import header_of
 from ecumene.viewer.server.library import identifier_for, product_file
+from ecumene.viewer.server.memory import OPEN_PRODUCTS
 
 if TYPE_CHECKING:
     from ecumene.viewer.server.tiles import Source
@@ -40,7 +41,6 @@ MOST_SOURCES = 24
 
 _UNIT = re.compile(r"\./tiles/([0-9A-Za-z_-]+)/item\.json")
 _MOST_JSON = 256 << 20
-_OPEN_PRODUCTS = 256
 
 
 class CollectionIndex:
@@ -199,7 +199,7 @@ class _Store:
         found = Source(product, layers)
         with self._lock:
             self._open[unit] = found
-            while len(self._open) > _OPEN_PRODUCTS:
+            while len(self._open) > OPEN_PRODUCTS:
                 self._open.popitem(last=False)
         return found
 
@@ -242,6 +242,8 @@ class CollectionEntry:
         warnings = [text for text in about["warnings"] if "overviews" in text]
         if least:
             warnings.append(f"The map has {number} tiles; farther out than zoom {least} only their outlines are shown.")
+        if about["relief"] is not None:  # the lowest of one tile need not be that of all
+            about["relief"] = about["relief"] | {"lowest": min(about["relief"]["lowest"], 0.0)}
         legend = about["legend"]
         if legend is not None:
             legend = legend | {"classes": [entry | {"pixels": None, "share": None} for entry in legend["classes"]]}
@@ -274,6 +276,11 @@ class CollectionEntry:
             "height": None,
             "url": f"api/products/{self.identifier}/vectors/{FOOTPRINTS}",
         }
+
+    def boxes(self) -> list[tuple[str, Box]]:
+        """Return every product's name and box in degrees; west is larger than east across the antimeridian."""
+        rows = self.store.index.boxes(self.day, None, self.store.index.count(self.day))
+        return [(unit, (west, south, east, north)) for unit, west, south, east, north in rows]
 
     @cached_property
     def _linked(self) -> dict[str, Mapping[str, Any]]:

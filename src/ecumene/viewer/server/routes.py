@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -14,11 +15,12 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from ecumene import __version__
-from ecumene.core.errors import ConfigurationError
+from ecumene.core.errors import ConfigurationError, ProductError
 from ecumene.viewer.colours import COLORMAPS
 from ecumene.viewer.layers import describe_site
 from ecumene.viewer.places import MERCATOR_LATITUDE, mercator_to_lonlat, tile_bounds
 from ecumene.viewer.server.library import Entry, Library
+from ecumene.viewer.server.memory import ANSWERING_THREADS
 from ecumene.viewer.server.tiles import TileLook, TileMaker
 from ecumene.viewer.vectors import MOST_FEATURES, Box
 
@@ -77,7 +79,8 @@ def api_router(
     router = APIRouter(responses=REFUSALS)
     _add_site(router, library, basemap, extensions)
     _add_tiles(router, library, maker)
-    _add_answers(router, library)
+    _add_relief(router, library, maker)
+    _add_answers(router, library, ThreadPoolExecutor(ANSWERING_THREADS, thread_name_prefix="answers"))
     _add_files(router, library)
     return router
 
@@ -132,6 +135,24 @@ def _add_tiles(router: APIRouter, library: Library, maker: TileMaker) -> None:
         return _cached(request, picture, "image/png")
 
 
+def _add_relief(router: APIRouter, library: Library, maker: TileMaker) -> None:
+    @router.get("/api/products/{product}/relief/{z}/{x}/{y}.png", responses=_PICTURE, response_class=Response)
+    async def relief(request: Request, product: Identifier, z: Zoom, x: TileNumber, y: TileNumber) -> Response:
+        """Return a tile of a product's heights in Web Mercator, packed as Terrarium; level 0 where there are none."""
+        if max(x, y) >= 2**z:
+            raise ConfigurationError(f"At zoom {z}, columns and rows of tiles are below {2**z}.")
+        entry = library.entry(product)
+        about = entry.description["relief"]
+        if about is None:
+            raise ProductError(f"The product {product} has no layer of heights.")
+
+        def make() -> bytes:
+            return maker.relief(entry.sources(about["layer"], _degrees(z, x, y)), about, z, x, y)
+
+        packed = await asyncio.get_running_loop().run_in_executor(maker.threads, make)
+        return _cached(request, packed, "image/png")
+
+
 def _degrees(z: int, x: int, y: int) -> Box:
     left, bottom, right, top = tile_bounds(z, x, y)
     (west, south), (east, north) = mercator_to_lonlat(left, bottom), mercator_to_lonlat(right, top)
@@ -149,9 +170,14 @@ def _cached(request: Request, body: bytes, media: str) -> Response:
     return Response(body, media_type=media, headers=headers)
 
 
-def _add_answers(router: APIRouter, library: Library) -> None:
+async def _within(threads: Executor, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what `act` returns in one of a few threads, so that many requests at once do not need much memory."""
+    return await asyncio.get_running_loop().run_in_executor(threads, act)
+
+
+def _add_answers(router: APIRouter, library: Library, threads: Executor) -> None:
     @router.get("/api/products/{product}/pixel", response_class=JSONResponse)
-    def pixel(
+    async def pixel(
         product: Identifier,
         lon: Longitude = None,
         lat: Latitude = None,
@@ -163,22 +189,23 @@ def _add_answers(router: APIRouter, library: Library) -> None:
             raise ConfigurationError("Name a pixel by lon and lat, or by col and row.")
         by_place = lon is not None and lat is not None
         place = {"lon": lon, "lat": lat} if by_place else {"col": col, "row": row}
-        return library.entry(product).pixel(**place)
+        return await _within(threads, lambda: library.entry(product).pixel(**place))
 
     @router.get("/api/products/{product}/charts", response_class=JSONResponse)
-    def charts(product: Identifier) -> dict[str, Any]:
+    async def charts(product: Identifier) -> dict[str, Any]:
         """Return the charts of a product as data."""
-        return {"charts": library.entry(product).charts()}
+        return await _within(threads, lambda: {"charts": library.entry(product).charts()})
 
     @router.get("/api/products/{product}/vectors/{layer}", response_class=JSONResponse)
-    def vectors(
+    async def vectors(
         product: Identifier,
         layer: LayerName,
         bbox: BoxText = None,
         limit: Annotated[int, Query(ge=1, le=MOST_FEATURES)] = 5000,
     ) -> dict[str, Any]:
         """Return features of a vector layer as GeoJSON."""
-        return library.entry(product).features(layer, _box(bbox), limit)
+        box = _box(bbox)
+        return await _within(threads, lambda: library.entry(product).features(layer, box, limit))
 
 
 def _box(text: str | None) -> Box | None:

@@ -13,10 +13,10 @@ from typing import Any
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.core.optional import require
+from ecumene.viewer.server.memory import MOST_CONNECTIONS, return_freed_memory
 
 DEFAULT_PORT = 8765
 _PORTS_TRIED = 50
-_MOST_CONNECTIONS = 512
 _START_SECONDS = 30.0
 
 
@@ -88,7 +88,7 @@ def _server(app: Any) -> Any:
         access_log=False,
         server_header=False,
         lifespan="off",
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=MOST_CONNECTIONS,
         timeout_graceful_shutdown=2,
         timeout_keep_alive=75,  # pages are looked at for longer than the usual five seconds
         h11_max_incomplete_event_size=16 << 10,
@@ -104,6 +104,7 @@ def serve(app: Any, listening: socket.socket, started: Callable[[], None] | None
         listening: From `free_socket`.
         started: Called once, in a thread, when requests are answered.
     """
+    return_freed_memory()
     server = _server(app)
     if started is not None:
         threading.Thread(target=_when_started, args=(server, started), daemon=True).start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import warnings
@@ -17,17 +18,13 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ProductError
 from ecumene.viewer.painting import levels, missing, paint, physical, to_palette_png, to_png
-from ecumene.viewer.places import is_georeferenced, tile_bounds
-from ecumene.viewer.rasters import checked_path, open_raster, safe_environment
+from ecumene.viewer.rasters import checked_path, safe_environment
+from ecumene.viewer.relief import heights_of, terrarium
+from ecumene.viewer.server.memory import MOST_DRAWING_THREADS, TILE_CACHE_BYTES, TILE_ENTRY_BYTES
+from ecumene.viewer.server.sources import OpenFiles, Read
 
 if TYPE_CHECKING:
-    import rasterio
-
     from ecumene.mapping.product import Product
-
-_OPEN_FILES = 8
-_MOST_THREADS = 8
-_CACHED_BYTES = 48 << 20
 
 
 @dataclass(frozen=True)
@@ -50,49 +47,39 @@ class TileLook:
     size: int = 256
 
 
-class _OpenFiles(threading.local):
-    """Files that a thread has open, a few; GDAL's handles must not be shared between threads."""
-
-    def __init__(self) -> None:
-        self._files: OrderedDict[tuple[str, int, int], rasterio.io.DatasetReader] = OrderedDict()
-
-    def get(self, product: Product, layer: str) -> rasterio.io.DatasetReader:
-        """Return the open file of a layer; a file that was replaced meanwhile is opened anew."""
-        real = checked_path(product.folder, product.path(layer))
-        state = real.stat()
-        key = (str(real), state.st_mtime_ns, state.st_size)
-        found = self._files.pop(key, None)
-        if found is None:
-            found = open_raster(product.folder, product.path(layer))
-        self._files[key] = found
-        while len(self._files) > _OPEN_FILES:
-            self._files.popitem(last=False)[1].close()
-        return found
-
-
 class TileCache:
-    """The last tiles as PNG, up to a number of bytes."""
+    """The last tiles as PNG, up to a number of bytes; what it costs to find them is counted as well."""
 
-    def __init__(self, limit: int = _CACHED_BYTES) -> None:
+    def __init__(self, limit: int = TILE_CACHE_BYTES) -> None:
         self._limit = limit
         self._bytes = 0
-        self._tiles: OrderedDict[Any, bytes] = OrderedDict()
+        self._tiles: OrderedDict[bytes, bytes] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Any) -> bytes | None:
+    def get(self, key: bytes) -> bytes | None:
         """Return a tile, or None."""
         with self._lock:
             if key in self._tiles:
                 self._tiles.move_to_end(key)
             return self._tiles.get(key)
 
-    def put(self, key: Any, tile: bytes) -> None:
+    def put(self, key: bytes, tile: bytes) -> None:
         """Keep a tile; the least recently used ones go."""
         with self._lock:
-            self._bytes += len(tile) - len(self._tiles.pop(key, b""))
+            earlier = self._tiles.pop(key, None)
+            self._bytes += self._cost(tile) - (0 if earlier is None else self._cost(earlier))
             self._tiles[key] = tile
             while self._bytes > self._limit:
-                self._bytes -= len(self._tiles.popitem(last=False)[1])
+                self._bytes -= self._cost(self._tiles.popitem(last=False)[1])
+
+    @property
+    def size(self) -> int:
+        """What is kept, in bytes."""
+        return self._bytes
+
+    @staticmethod
+    def _cost(tile: bytes) -> int:
+        return len(tile) + TILE_ENTRY_BYTES
 
 
 class TileMaker:
@@ -102,13 +89,13 @@ class TileMaker:
         threads: Where tiles are to be made; a few, because each keeps files open.
     """
 
-    def __init__(self, cache_bytes: int = _CACHED_BYTES) -> None:
+    def __init__(self, cache_bytes: int = TILE_CACHE_BYTES) -> None:
         from rio_tiler.errors import NoOverviewWarning
 
         warnings.simplefilter("ignore", NoOverviewWarning)  # the product's description says it, once
-        self._files = _OpenFiles()
+        self._files = OpenFiles()
         self._cache = TileCache(cache_bytes)
-        number = min(max(2, os.cpu_count() or 2), _MOST_THREADS)
+        number = min(max(2, os.cpu_count() or 2), MOST_DRAWING_THREADS)
         self.threads = ThreadPoolExecutor(number, thread_name_prefix="tiles")
 
     def tile(self, sources: Sequence[Source], layer: str, z: int, x: int, y: int, look: TileLook) -> bytes:
@@ -126,8 +113,8 @@ class TileMaker:
             ProductError: If a file cannot be read, or there is no such band.
             ConfigurationError: If there is no such ramp.
         """
-        place = (_state(sources, layer, look), layer, z, x, y, look)
-        found = self._cache.get(place)
+        key = _key(sources, layer, (z, x, y), look)
+        found = self._cache.get(key)
         if found is None:
             with safe_environment():
                 if len(sources) == 1 and look.fade == 0:
@@ -136,7 +123,39 @@ class TileMaker:
                     picture = self._picture(sources, layer, (z, x, y), look)
                     found = None if picture is None else to_png(picture)
             found = _empty_png(look.size) if found is None else found
-            self._cache.put(place, found)
+            self._cache.put(key, found)
+        return found
+
+    def relief(self, sources: Sequence[Source], about: Mapping[str, Any], z: int, x: int, y: int) -> bytes:
+        """Return a tile of heights as `relief.terrarium` packs them.
+
+        Args:
+            sources: Products, the uppermost first.
+            about: By `relief.describe_relief`.
+            z: Zoom level.
+            x: Column of the tile from the west.
+            y: Row of the tile from the north.
+
+        Raises:
+            ProductError: If a file cannot be read.
+        """
+        name, look = about["layer"], TileLook(about["band"])
+        key = _key(sources, name, (z, x, y), look, kind="relief")
+        found = self._cache.get(key)
+        if found is None:
+            ground = np.full((look.size, look.size), np.nan)
+            with safe_environment():
+                for source in sources:
+                    read = self._read(source, name, look.band, (z, x, y), look.size)
+                    if read is None:
+                        continue
+                    heights = heights_of(self._checked(source, name, look), read[0], about["lowest"])
+                    heights[read[1]] = np.nan
+                    ground = np.where(np.isnan(ground), heights, ground)
+                    if not np.isnan(ground).any():
+                        break
+            found = to_png(terrarium(ground))
+            self._cache.put(key, found)
         return found
 
     def _quick_tile(self, source: Source, name: str, place: tuple[int, int, int], look: TileLook) -> bytes | None:
@@ -201,17 +220,13 @@ class TileMaker:
             mask=outside,
         )
 
-    def _read(
-        self, source: Source, layer: str, band: int, place: tuple[int, int, int], size: int
-    ) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
+    def _read(self, source: Source, layer: str, band: int, place: tuple[int, int, int], size: int) -> Read | None:
         """Return (stored values, where outside of the grid) of a tile, or None where all of it is outside."""
         from rasterio.errors import RasterioError
 
-        dataset = self._files.get(source.product, layer)
+        file = self._files.get(source.product, layer)
         try:
-            if not is_georeferenced(source.product.geobox):
-                return read_pixel_grid(dataset, band, place, size)
-            return _read_georeferenced(dataset, band, place, size)
+            return file.tile(band, place, size)
         except (RasterioError, OSError) as error:
             raise ProductError(
                 f"{source.product.path(layer).name} of {source.product.folder.name} cannot be decoded here; map again."
@@ -223,9 +238,21 @@ def _empty_png(size: int) -> bytes:
     return to_png(np.zeros((size, size, 4), np.uint8))
 
 
-def _state(sources: Sequence[Source], layer: str, look: TileLook) -> tuple[Any, ...]:
-    """Return what changes when a file of the tile is replaced."""
-    parts = []
+def _key(
+    sources: Sequence[Source], layer: str, place: tuple[int, int, int], look: TileLook, kind: str = "picture"
+) -> bytes:
+    """Return a digest of what a tile depends on; it changes when one of its files is replaced."""
+    parts: list[Any] = [
+        kind,
+        layer,
+        place,
+        look.band,
+        look.colormap,
+        look.limits,
+        sorted(look.hide),
+        look.fade,
+        look.size,
+    ]
     for source in sources:
         names = [layer]
         if look.fade > 0 and source.layers[layer]["uncertainty"] is not None:
@@ -233,52 +260,4 @@ def _state(sources: Sequence[Source], layer: str, look: TileLook) -> tuple[Any, 
         for name in names:
             path = checked_path(source.product.folder, source.product.path(name))
             parts.append((str(path), path.stat().st_mtime_ns))
-    return tuple(parts)
-
-
-def _read_georeferenced(
-    dataset: rasterio.io.DatasetReader, band: int, place: tuple[int, int, int], size: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
-    from rio_tiler.errors import TileOutsideBounds
-    from rio_tiler.io import Reader
-
-    z, x, y = place
-    try:
-        with Reader(None, dataset=dataset) as reader:
-            image = reader.tile(x, y, z, indexes=band, tilesize=size)
-    except TileOutsideBounds:
-        return None
-    return image.array.data[0], image.mask == 0
-
-
-def read_pixel_grid(
-    dataset: rasterio.io.DatasetReader, band: int, place: tuple[int, int, int], size: int
-) -> tuple[NDArray[Any], NDArray[np.bool_]] | None:
-    """Read a tile of a raster without a place on the Earth, which lies around 0, 0 with one metre a pixel.
-
-    Args:
-        dataset: The open raster.
-        band: 1-based.
-        place: Zoom level, column and row of the tile.
-        size: Pixels of the tile's side.
-
-    Returns:
-        (stored values, where outside of the raster), or None where all of the tile is outside.
-    """
-    from rasterio.windows import Window
-
-    left, _, right, top = tile_bounds(*place)
-    first_col, first_row = left + dataset.width / 2, dataset.height / 2 - top
-    step = (right - left) / size
-    cols = np.floor(first_col + (np.arange(size) + 0.5) * step).astype(np.int64)
-    rows = np.floor(first_row + (np.arange(size) + 0.5) * step).astype(np.int64)
-    in_cols, in_rows = (cols >= 0) & (cols < dataset.width), (rows >= 0) & (rows < dataset.height)
-    if not in_cols.any() or not in_rows.any():
-        return None
-    c0, c1, r0, r1 = (int(v) for v in (cols[in_cols][0], cols[in_cols][-1], rows[in_rows][0], rows[in_rows][-1]))
-    window = Window(c0, r0, c1 - c0 + 1, r1 - r0 + 1)
-    shape = (int(min(r1 - r0 + 1, in_rows.sum())), int(min(c1 - c0 + 1, in_cols.sum())))
-    read = dataset.read(band, window=window, out_shape=shape)  # from overviews where the tile is coarser
-    at_rows = np.clip((rows - r0) * shape[0] // (r1 - r0 + 1), 0, shape[0] - 1)
-    at_cols = np.clip((cols - c0) * shape[1] // (c1 - c0 + 1), 0, shape[1] - 1)
-    return read[np.ix_(at_rows, at_cols)], ~(in_rows[:, None] & in_cols[None])
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()

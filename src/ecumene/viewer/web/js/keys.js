@@ -11,6 +11,7 @@ export function initKeys(page, reader) {
     else if (event.key === "[") page.timeline.step(-1);
     else if (event.key === "]") page.timeline.step(1);
     else if (event.key === "s" || event.key === "S") page.toggleSwipe();
+    else if ((event.key === "h" || event.key === "H") && state.left.product.relief) state.set({ relief: !state.relief });
     else if (event.key === "0") left.fit(state.left.product);
     else if (/^[1-9]$/.test(event.key) && layer) state.show("left", state.left.product.id, layer.name);
     else return;

@@ -2,12 +2,14 @@
 import { el, settled } from "./dom.js";
 import { number } from "./format.js";
 import { legend, rampBar } from "./legend.js";
-import { stands } from "./vectorlayers.js";
+import { stands } from "./state.js";
 
 const ROLES = {
   value: "map", uncertainty: "error bar", outlier: "flag", valid: "flag", probability: "probability", set: "set",
   interval: "interval",
 };
+
+const TIMES = [1, 2, 5, 10];
 
 const group = (title, ...children) => el("fieldset", {}, el("legend", { text: title }), ...children);
 
@@ -18,13 +20,13 @@ export class LayerPanel {
   constructor(container, state) {
     Object.assign(this, { container, state, keys: {} });
     this.parts = {};
-    for (const name of ["layers", "style", "legend", "right", "vectors", "base"]) {
+    for (const name of ["layers", "style", "legend", "right", "vectors", "relief", "base"]) {
       this.parts[name] = el("div", { class: `part ${name}` });
     }
     container.replaceChildren(...Object.values(this.parts));
     this.build = {
       layers: () => this.layers(), style: () => this.style(), legend: () => this.legendPart(),
-      right: () => this.right(), vectors: () => this.vectors(), base: () => this.base(),
+      right: () => this.right(), vectors: () => this.vectors(), relief: () => this.relief(), base: () => this.base(),
     };
   }
 
@@ -37,7 +39,8 @@ export class LayerPanel {
       layers: `${left.product.id}/${left.layer?.name}`,
       style: sideKey(left),
       legend: `${sideKey(left)}/${hidden("left")}`,
-      right: swipe ? `${sideKey(right)}/${hidden("right")}` : "",
+      right: swipe ? `${sideKey(right)}/${hidden("right")}/${[...this.state.shapes("right")].join()}` : "",
+      relief: `${left.product.id}/${this.state.relief}/${this.state.exaggeration}`,
       vectors: `${left.product.id}/${[...this.state.vectors].join()}/${this.state.extrude}`,
       base: String(this.state.basemap),
     };
@@ -138,37 +141,59 @@ export class LayerPanel {
           on: { change: (event) => this.state.show("right", product.id, event.target.value) },
         }, product.layers.map((entry) => option(entry.name, entry.title, entry === layer)))),
       this.bandChoice("right"),
-      ...legend(this.state, "right"));
+      ...legend(this.state, "right"),
+      product.vectors.length ? el("p", { class: "hint", text: "Shapes right of the border" }) : null,
+      ...this.shapes("right"));
+  }
+
+  /** Switches of a side's vector layers, with what their colours mean. */
+  shapes(which) {
+    const shown = this.state.shapes(which);
+    const toggle = (name) => (event) => {
+      const names = new Set(shown);
+      if (event.target.checked) names.add(name);
+      else names.delete(name);
+      this.state.set({ [which === "left" ? "vectors" : "rightVectors"]: names });
+    };
+    const colours = (entry) => {
+      const ramp = shown.has(entry.name) && entry.limits && this.state.site.colormaps[entry.colormap];
+      if (!ramp) return [];
+      const name = entry.colour_by.replaceAll("_", " ");
+      return [el("p", { class: "hint", text: name }), ...rampBar(ramp, entry.limits.map((value) => number(value, 3)))];
+    };
+    return this.state[which].product.vectors.flatMap((entry) => [
+      el("label", { class: "choice" },
+        el("input", { type: "checkbox", "data-focus": `${which}-${entry.name}`, value: entry.name, checked: shown.has(entry.name), on: { change: toggle(entry.name) } }),
+        el("span", { text: entry.title }),
+        el("span", { class: "role", text: entry.number === null ? "" : entry.number.toLocaleString("en") })),
+      ...colours(entry),
+    ]);
   }
 
   vectors() {
     const { vectors } = this.state.left.product;
     if (!vectors.length) return null;
-    const toggle = (name) => (event) => {
-      const names = new Set(this.state.vectors);
-      if (event.target.checked) names.add(name);
-      else names.delete(name);
-      this.state.set({ vectors: names });
-    };
-    const colours = (entry) => {
-      const ramp = this.state.vectors.has(entry.name) && entry.limits && this.state.site.colormaps[entry.colormap];
-      if (!ramp) return [];
-      const name = entry.colour_by.replaceAll("_", " ");
-      return [el("p", { class: "hint", text: name }), ...rampBar(ramp, entry.limits.map((value) => number(value, 3)))];
-    };
-    const rows = vectors.flatMap((entry) => [
-      el("label", { class: "choice" },
-        el("input", { type: "checkbox", value: entry.name, checked: this.state.vectors.has(entry.name), on: { change: toggle(entry.name) } }),
-        el("span", { text: entry.title }),
-        el("span", { class: "role", text: entry.number === null ? "" : entry.number.toLocaleString("en") })),
-      ...colours(entry),
-    ]);
-    const high = vectors.some(stands);
-    return group("Shapes", ...rows, high
+    return group("Shapes", ...this.shapes("left"), vectors.some(stands)
       ? el("label", { class: "choice" },
           el("input", { type: "checkbox", "data-focus": "extrude", id: "extrude", checked: this.state.extrude, on: { change: (event) => this.state.set({ extrude: event.target.checked }) } }),
           el("span", { text: "Raise them by height (3D)" }))
       : null);
+  }
+
+  relief() {
+    const { relief } = this.state.left.product;
+    if (!relief) return null;
+    const times = el("div", { class: "field" },
+      el("label", { for: "exaggeration", text: "Heights times" }),
+      el("select", {
+        id: "exaggeration", "data-focus": "exaggeration", on: { change: (event) => this.state.set({ exaggeration: Number(event.target.value) }) },
+      }, TIMES.map((value) => option(value, String(value), value === this.state.exaggeration))));
+    return group("Ground",
+      el("label", { class: "choice" },
+        el("input", { type: "checkbox", id: "relief", "data-focus": "relief", checked: this.state.relief, on: { change: (event) => this.state.set({ relief: event.target.checked }) } }),
+        el("span", { text: "Raise it by its height (3D)" })),
+      el("p", { class: "hint", text: `${relief.title}, from ${number(relief.lowest, 3)} m` }),
+      this.state.relief ? times : null);
   }
 
   base() {

@@ -14,7 +14,8 @@ import { initBorder, placeBorder } from "./swipe.js";
 import { makeTabs } from "./tabs.js";
 import { initTheme, isDark } from "./theme.js";
 import { Timeline } from "./timeline.js";
-import { VectorLayers, stands } from "./vectorlayers.js";
+import { VectorLayers } from "./vectorlayers.js";
+import { whyButton } from "./why.js";
 
 let noticeTimer = 0;
 
@@ -108,6 +109,7 @@ function draw(view, source, state, which) {
   if (!layer) return;
   const template = source.tiles(product, layer, state.options(which));
   view.raster(template, product, state.opacity);
+  view.relief(state.relief && product.relief ? source.relief(product) : null, product, state.exaggeration);
 }
 
 /** What is worth comparing with the left product: another date, else another product of the place, else itself. */
@@ -137,12 +139,16 @@ function initSwipe(page) {
   state.on((changed) => {
     button.setAttribute("aria-pressed", String(state.swipe));
     for (const node of [container, divider, get("left-label"), get("right-label")]) node.hidden = !state.swipe;
-    if (!state.swipe) return;
+    if (!state.swipe) {
+      if (changed.has("swipe")) page.rightVectors?.update();
+      return;
+    }
     if (!right) {
       right = new MapView(maplibre, container, { interactive: false, bounds: state.left.product.bounds, basemap: state.site.basemap, label: "Map right of the border" });
       right.failed = fail;
       page.right = right;
       right.follow(left);
+      page.rightVectors = new VectorLayers(right, source, state, "right", { told: say, cut: notice, failed: fail });
     }
     if (changed.has("swipe")) {
       right.map.resize();
@@ -150,6 +156,7 @@ function initSwipe(page) {
     }
     placeBorder(divider, container, state.border);
     draw(right, source, state, "right");
+    if (["swipe", "right-product", "vectors", "rightVectors", "extrude"].some((name) => changed.has(name))) page.rightVectors.update();
     right.showBasemap(state.basemap);
     const title = (which) => [productName(state[which].product, state.site.products), state[which].layer?.title].filter(Boolean).join(": ");
     get("left-label").textContent = title("left");
@@ -179,7 +186,7 @@ function initDetails(page) {
   };
   page.followsPixel = () => tabs.current() === "pixel" && !get("details").hidden;
   page.showPixel = ({ pixel, product, features, why, quiet }) => {
-    tabs.panels.pixel.replaceChildren(...pixelContent(pixel, product, { features, why, cardUrl: source.cardUrl(product) }));
+    tabs.panels.pixel.replaceChildren(...pixelContent(pixel, product, { features, why, ask: whyButton(page, product, pixel), cardUrl: source.cardUrl(product) }));
     if (quiet) return;
     tabs.open("pixel");
     openDetails();
@@ -197,11 +204,11 @@ function initDetails(page) {
 
 function initVectors(page) {
   const { state, source, left } = page;
-  const vectors = new VectorLayers(left, source, state, { told: say, cut: notice, failed: fail });
-  Object.assign(page, { vectors, standing: false });
+  const vectors = new VectorLayers(left, source, state, "left", { told: say, cut: notice, failed: fail });
+  Object.assign(page, { vectors, rightVectors: null, standing: false });
   state.on((changed) => {
     if (changed.has("left-product") || changed.has("vectors") || changed.has("extrude")) vectors.update();
-    const standing = state.extrude && state.left.product.vectors.some((entry) => stands(entry) && state.vectors.has(entry.name));
+    const standing = state.stands("left") || (state.swipe && state.stands("right"));
     if (standing !== page.standing) left.map.easeTo({ pitch: standing ? 55 : 0, duration: 600 });
     page.standing = standing;
   });

@@ -38,6 +38,7 @@ export class MapView {
     this.rasters = []; // names of raster layers, the newest last
     this.count = 0;
     this.template = null;
+    this.ground = null; // {name, template, exaggeration} of the raised ground
     this.map = new maplibre.Map({
       container,
       interactive,
@@ -165,6 +166,31 @@ export class MapView {
       this.map.removeSource(old);
     }
     if (this.rasters.length <= 1) this.busy?.(false);
+  }
+
+  /** Raise the ground by the heights of a template, or lay it flat where there is none. */
+  async relief(template, product, exaggeration) {
+    await this.loaded;
+    if (this.ground && this.ground.template !== template) {
+      this.map.setTerrain(null);
+      this.map.removeSource(this.ground.name);
+      this.ground = null;
+    }
+    if (!template || this.ground?.exaggeration === exaggeration) return;
+    if (!this.ground) {
+      this.ground = { name: `relief-${this.count++}`, template };
+      this.map.addSource(this.ground.name, {
+        type: "raster-dem",
+        tiles: [template],
+        tileSize: 256,
+        encoding: "terrarium",
+        bounds: product.bounds,
+        minzoom: 0,
+        maxzoom: product.zoom.max,
+      });
+    }
+    this.ground.exaggeration = exaggeration;
+    this.map.setTerrain({ source: this.ground.name, exaggeration });
   }
 
   /** Set the opacity, 0..1. */

@@ -1,6 +1,7 @@
 // What is known about one pixel.
 import { el } from "./dom.js";
 import { number, percent, place } from "./format.js";
+import { whyPart } from "./why.js";
 
 const row = (name, ...content) => el("div", {}, el("dt", { text: name }), el("dd", {}, ...content));
 
@@ -40,16 +41,6 @@ function featurePart({ title, vector, properties }) {
     el("dl", {}, rows));
 }
 
-function whyPart(why) {
-  const most = Math.max(...why.bands.map((band) => Math.abs(band.value)), 1e-12);
-  return el("section", {}, el("h3", { text: "Why" }),
-    el("p", { class: "hint", text: `${why.product}: ${why.description}` }),
-    el("table", { class: "bars" }, el("caption", { text: why.title }),
-      el("tbody", {}, why.bands.map((band) => el("tr", {}, el("th", { scope: "row", text: band.name }),
-        el("td", {}, el("span", { class: "bar", "aria-hidden": "true" }, el("span", { style: { width: `${(100 * Math.abs(band.value)) / most}%`, background: band.value < 0 ? "var(--warn)" : "var(--accent)" } })),
-          el("span", { class: "amount", text: number(band.value, 2) })))))));
-}
-
 function sourcePart(pixel, product) {
   const dates = pixel.dates ?? product.dates;
   const rows = [];
@@ -64,8 +55,8 @@ function sourcePart(pixel, product) {
 
 const CONCRETE = (layer) => layer.bands?.some((band) => band.value !== null);
 
-/** The panel's content for a pixel; `features` are vector features at the place, `why` explanation layers. */
-export function pixelContent(pixel, product, { features = [], why = [], cardUrl = null } = {}) {
+/** The panel's content for a pixel; `features` are vector features there, `why` explanation layers, `ask` a button. */
+export function pixelContent(pixel, product, { features = [], why = [], ask = null, cardUrl = null } = {}) {
   const parts = [el("p", { class: "where", text: `${product.name}: ${place(product, pixel.lon, pixel.lat)}${product.georeferenced && pixel.col !== null && pixel.inside ? ` (column ${pixel.col}, row ${pixel.row})` : ""}` })];
   if (!pixel.inside) parts.push(el("p", { text: "This place lies outside of the product." }));
   else if (pixel.valid === false) parts.push(el("p", { class: "alarm", text: "Not mapped here: no usable data, or outside of the clip." }));
@@ -78,7 +69,7 @@ export function pixelContent(pixel, product, { features = [], why = [], cardUrl 
     for (const flag of pixel.flags ?? []) if (!flag.alarming) rows.push(row(flag.layer, flag.text));
     if (rows.length) parts.push(el("dl", {}, rows));
     if (pixel.probabilities?.length) parts.push(bars(pixel.probabilities));
-    parts.push(...why.map(whyPart));
+    parts.push(...why.map(whyPart), ask);
   }
   parts.push(...features.map(featurePart));
   if (pixel.inside) {

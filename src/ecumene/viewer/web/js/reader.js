@@ -42,14 +42,15 @@ export class Reader {
   }
 
   async request(lon, lat, point, quiet) {
-    const { state, source, left, right, vectors } = this.page;
-    const { product } = state[this.side(point)];
+    const { state, source, left, right, vectors, rightVectors } = this.page;
+    const which = this.side(point);
+    const { product } = state[which];
     this.cancel?.abort();
     this.cancel = new AbortController();
     const { signal } = this.cancel;
     left.mark(lon, lat);
     right?.mark(lon, lat);
-    const features = vectors.at(point);
+    const features = (which === "right" ? rightVectors : vectors).at(point);
     try {
       const [pixel, why] = await Promise.all([source.pixel(product, lon, lat, signal), this.why(product, lon, lat, signal)]);
       this.shown({ pixel, product, features, why, quiet });

@@ -35,8 +35,11 @@ export async function createSource() {
       // The braces of the template must stay as they are, so the address is not built by URL.
       return root.href + layer.tiles + query(parameters);
     },
+    relief: (product) => root.href + product.relief.url,
     pixel: (product, lon, lat, signal) =>
       json(`api/products/${encodeURIComponent(product.id)}/pixel${query({ lon, lat })}`, signal),
+    why: (product, lon, lat, signal) =>
+      json(`api/products/${encodeURIComponent(product.id)}/why${query({ lon, lat })}`, signal),
     charts: (product) => json(`api/products/${encodeURIComponent(product.id)}/charts`),
     vectors: (product, vector, bbox, limit, signal) =>
       json(vector.url + query({ bbox: bbox.join(","), limit }), signal),

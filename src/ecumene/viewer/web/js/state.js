@@ -1,5 +1,8 @@
 // What the page shows: one object, changed by `set`, watched by `on`.
 
+/** Whether a vector layer can be raised by its height; points have no ground plan. */
+export const stands = (vector) => Boolean(vector.height) && vector.geometry === "polygon";
+
 /** A view of one side of the map. */
 const side = () => ({ product: null, layer: null, band: 1, colormap: null, hidden: new Map() });
 
@@ -22,7 +25,10 @@ export function createState(site) {
     fade: 0,
     basemap: false,
     vectors: new Set(), // names of vector layers shown
+    rightVectors: null, // those right of the border; null: the same
     extrude: false,
+    relief: false, // whether the ground is raised by a layer of heights
+    exaggeration: 1,
   };
 
   const product = (id) => site.products.find((entry) => entry.id === id) ?? site.products[0];
@@ -75,6 +81,14 @@ export function createState(site) {
       else codes.delete(code);
       hidden.set(`${shown.group}/${layer.name}`, codes);
       state.tell(which, `${which}-hidden`);
+    },
+    /** Names of the vector layers that are shown on a side. */
+    shapes: (which) => (which === "right" && state.rightVectors) || state.vectors,
+    /** Whether something stands up on a side, so that the map is looked at from aside. */
+    stands: (which) => {
+      const { product: shown } = state[which];
+      if (state.relief && shown.relief) return true;
+      return state.extrude && shown.vectors.some((entry) => stands(entry) && state.shapes(which).has(entry.name));
     },
     /** Whether a side's band has an uncertainty to fade by. */
     fades: (which) => Boolean(state[which].layer?.uncertainty?.band_for[state[which].band - 1]),

@@ -8,7 +8,7 @@ const LARGEST_WHOLE = 64 << 20; // a server without ranges sends whole files: on
 const ZSTD = 50000; // TIFF's number of the compression
 
 /** Least recently used entries go first. */
-class Kept {
+export class Kept {
   constructor(most) {
     this.most = most;
     this.entries = new Map();

@@ -50,6 +50,21 @@ export function paint(layer, values, known, options, colormaps, bar = null) {
   return rgba;
 }
 
+const ZERO = 32768;
+const HIGHEST = 32767;
+
+/** Heights as red, green, blue of the Terrarium format, metres above `lowest`; what has no height lies on level 0. */
+export function terrarium(layer, values, known, lowest) {
+  const rgba = new Uint8ClampedArray(values.length * 4);
+  for (let i = 0; i < values.length; i += 1) {
+    const height = known[i] ? physical(layer, values[i]) - lowest : 0;
+    const level = Number.isFinite(height) ? Math.min(Math.max(height, 0), HIGHEST) : 0;
+    const steps = Math.min(Math.round((level + ZERO) * 256), 2 ** 24 - 1);
+    rgba.set([steps >> 16, (steps >> 8) & 255, steps & 255, 255], 4 * i);
+  }
+  return rgba;
+}
+
 function codes(layer, options) {
   const hidden = new Set(options.hide ?? []);
   const table = new Map(

@@ -10,6 +10,14 @@ const transformations = new Map();
 /** Degrees of Web Mercator metres. */
 export const toDegrees = (x, y) => [(x / HALF) * 180, (Math.atan(Math.sinh((y / HALF) * Math.PI)) * 180) / Math.PI];
 
+/** Degrees [west, south, east, north] of a tile. */
+export function tileBox(z, x, y) {
+  const side = (2 * HALF) / 2 ** z;
+  const [west, north] = toDegrees(-HALF + x * side, HALF - y * side);
+  const [east, south] = toDegrees(-HALF + (x + 1) * side, HALF - (y + 1) * side);
+  return [west, south, east, y === 0 ? 90 : north];
+}
+
 /** Web Mercator metres of degrees. */
 export function toMercator(lon, lat) {
   const held = Math.min(Math.max(lat, -85.0511287798066), 85.0511287798066);

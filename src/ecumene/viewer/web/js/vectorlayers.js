@@ -1,11 +1,9 @@
 // Polygons, boxes and points of a product on the map, flat or standing up.
 import { settled } from "./dom.js";
+import { stands } from "./state.js";
 
 const LIMIT = 5000;
 const STOPS = 8;
-
-/** Whether a vector layer can be raised by its height; points have no ground plan. */
-export const stands = (vector) => Boolean(vector.height) && vector.geometry === "polygon";
 
 /** A MapLibre expression for the colour of a feature. */
 export function colourExpression(vector, colormaps) {
@@ -42,11 +40,12 @@ function layersOf(id, vector, colour, extrude) {
   ];
 }
 
-/** Vector layers of the shown product; fetches only what is in view where there are more than the limit. */
+/** Vector layers of the product on a side of the map; fetches only what is in view where there are more than the limit. */
 export class VectorLayers {
-  constructor(view, source, state, { told, cut, failed }) {
-    Object.assign(this, { view, source, state, told, cut, failed });
+  constructor(view, source, state, which, { told, cut, failed }) {
+    Object.assign(this, { view, source, state, which, told, cut, failed });
     this.shown = new Map(); // id on the map -> {product, vector, truncated, cancel}
+    this.waiting = 0; // answers that are not there yet
     view.map.on("moveend", settled(() => this.refresh(), 250));
   }
 
@@ -57,8 +56,10 @@ export class VectorLayers {
   /** Make the map agree with the state. */
   async update() {
     await this.view.loaded;
-    const { product } = this.state.left;
-    const wanted = product.vectors.filter((vector) => this.state.vectors.has(vector.name));
+    const { product } = this.state[this.which];
+    const chosen = this.state.shapes(this.which);
+    const hidden = this.which === "right" && !this.state.swipe;
+    const wanted = hidden ? [] : product.vectors.filter((vector) => chosen.has(vector.name));
     const names = new Set(wanted.map((vector) => this.id(product, vector)));
     for (const id of [...this.shown.keys()]) if (!names.has(id)) this.remove(id);
     for (const vector of wanted) {
@@ -99,6 +100,7 @@ export class VectorLayers {
     const bbox = [
       clip(edges.getWest(), 180), clip(edges.getSouth(), 90), clip(edges.getEast(), 180), clip(edges.getNorth(), 90),
     ];
+    this.waiting += 1;
     try {
       const data = await this.source.vectors(entry.product, entry.vector, bbox, LIMIT, entry.cancel.signal);
       if (this.shown.get(id) !== entry) return;
@@ -109,6 +111,8 @@ export class VectorLayers {
       } else this.told(`${entry.vector.title}: ${data.returned} shown.`);
     } catch (error) {
       if (error.name !== "AbortError") this.failed(error);
+    } finally {
+      this.waiting -= 1;
     }
   }
 
