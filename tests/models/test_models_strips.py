@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ecumene.models import deployed
+from ecumene.models import deployed, row_strips
 from ecumene.models.contract import InputBand
 from ecumene.networks import build_network
 from ecumene.trust.gaussian import CombinedDetector
@@ -39,3 +39,29 @@ def test_shifted_sums_are_a_box_sum(radius):
     side = 2 * radius + 1
     expected = functional.avg_pool2d(x, side, stride=1, padding=radius) * side**2
     torch.testing.assert_close(deployed._box_sum(x, radius), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 41, 30), (2, 5, 3, 37, 30)])
+def test_normalising_and_averaging_by_strips_gives_the_same_numbers(monkeypatch, shape):
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(2))
+    image[..., 4:9, 3] = torch.nan
+    image[..., 0, 20, 7] = torch.inf
+    mean, std = torch.full((3, 1, 1), 0.4), torch.full((3, 1, 1), 0.3)
+    whole = deployed.normalise_tensor(image, mean, std)
+    average = deployed.local_average_tensor(*whole, 2)
+    monkeypatch.setattr(row_strips, "_PIXELS", 7 * shape[-1])
+    with torch.inference_mode():
+        assert not row_strips.stays_whole(image)
+        parts = deployed.normalise_tensor(image, mean, std)
+        assert torch.equal(parts[0], whole[0])
+        assert torch.equal(parts[1], whole[1])
+        torch.testing.assert_close(deployed.local_average_tensor(*whole, 2), average, rtol=1e-6, atol=1e-7)
+    with torch.enable_grad():
+        assert row_strips.stays_whole(image)  # gradients go through
+
+
+def test_strips_cover_every_row_once(monkeypatch):
+    monkeypatch.setattr(row_strips, "_PIXELS", 100)
+    for height, width in ((1, 1), (7, 30), (10, 100), (9, 1000)):
+        rows = [row for part in row_strips.row_strips(torch.empty(2, height, width)) for row in range(height)[part]]
+        assert rows == list(range(height))

@@ -24,7 +24,7 @@ from ecumene.mapping.contract import MapModel
 from ecumene.mapping.cropping import CropMask, WrittenPlan, check_crop
 from ecumene.mapping.finishing import PRODUCT_FILES, finish_product
 from ecumene.mapping.layers import resolve_layers
-from ecumene.mapping.memory import keep_freed_memory
+from ecumene.mapping.memory import keep_freed_memory, return_freed_memory
 from ecumene.mapping.options import MapOptions
 from ecumene.mapping.plan import Plan, Tile, default_threads, differences, make_plan, read_plan, write_plan
 from ecumene.mapping.postprocess import build_postprocessor
@@ -133,6 +133,7 @@ def _compute(
     keep_freed_memory()
     reader = WindowReader(plan, stack, model.spec.temporal, mask)
     more = [execution.more() for _ in range(options.workers - 1)]
+    return_freed_memory()
     tiles = todo if order is None else order(todo)
     build = partial(build_postprocessor, model, store.specs)
     run_tiles(plan, reader, [execution.first, *more], build, store, tiles, model.objective.n_outputs, progress)

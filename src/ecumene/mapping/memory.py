@@ -10,6 +10,7 @@ lies between one bound and another was not measured on a quiet machine.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -37,3 +38,10 @@ def keep_freed_memory() -> bool:
         return False
     results = [mallopt(number, value) for name, number, value in _SETTINGS if name not in os.environ]
     return any(results)
+
+
+def return_freed_memory() -> None:
+    """Hand back what loading a model has freed; the C library would keep it until the end."""
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL("libc.so.6").malloc_trim(0)

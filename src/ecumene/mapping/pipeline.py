@@ -28,27 +28,36 @@ class Channel(Generic[T]):
     def __init__(self, pipeline: Pipeline, size: int, producers: int = 1) -> None:
         """Make a channel of a pipeline that holds at most `size` items."""
         self._pipeline = pipeline
-        self._queue: queue.Queue[Any] = queue.Queue(size)
+        self._queue: queue.Queue[Any] = queue.Queue()
+        self._room = threading.Semaphore(size)
         self._producers = producers
         self._lock = threading.Lock()
 
-    def put(self, item: T) -> None:
-        """Add an item, waiting while the channel is full.
+    def reserve(self) -> None:
+        """Wait for room for an item that is yet to be made, so that it need not wait in its maker's hands.
 
         Raises:
             Stopped: If the pipeline was stopped.
         """
-        self._put(item)
-
-    def _put(self, item: Any) -> None:
-        while True:
+        while not self._room.acquire(timeout=_POLL_SECONDS):
             if self._pipeline.stopped:
                 raise Stopped
-            try:
-                self._queue.put(item, timeout=_POLL_SECONDS)
-                return
-            except queue.Full:
-                continue
+        if self._pipeline.stopped:
+            raise Stopped
+
+    def put(self, item: T, *, reserved: bool = False) -> None:
+        """Add an item, waiting while the channel is full.
+
+        Args:
+            item: What is passed on.
+            reserved: Whether `reserve` was called for it.
+
+        Raises:
+            Stopped: If the pipeline was stopped.
+        """
+        if not reserved:
+            self.reserve()
+        self._queue.put(item)
 
     def close(self) -> None:
         """Say that one producer has put its last item."""
@@ -56,7 +65,7 @@ class Channel(Generic[T]):
             self._producers -= 1
             last = self._producers == 0
         if last:
-            self._put(_END)
+            self._queue.put(_END)
 
     def __iter__(self) -> Iterator[T]:
         """Yield items until the channel is closed.
@@ -74,6 +83,7 @@ class Channel(Generic[T]):
             if isinstance(item, _End):
                 self._queue.put(item)  # for the other consumers
                 return
+            self._room.release()
             yield item
             del item  # not kept alive while waiting for the next
 

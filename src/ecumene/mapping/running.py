@@ -53,11 +53,7 @@ def execute(executor: Executor, batch: ReadBatch, n_outputs: int) -> _Executed:
         return _Executed(batch.tile, batch.windows, batch.needed, None, None)
     output, score = executor.run(batch.image, batch.dates)
     size = batch.image.shape[0]
-    height, width = batch.image.shape[-2:]
-    cells = getattr(executor, "cells", None)
-    if cells is not None:  # a model of whole images answers for cells of several pixels
-        height, width = cells(height, width)
-    if output.shape != (size, n_outputs, height, width) or score.shape != (size, height, width):
+    if output.shape != (size, n_outputs, *batch.answer) or score.shape != (size, *batch.answer):
         raise ModelError(
             f"The model gave {tuple(output.shape)} and {tuple(score.shape)} for a batch of "
             f"{tuple(batch.image.shape)}; it does not fit its own objective, so it cannot be mapped."
@@ -192,11 +188,13 @@ def run_tiles(
     def read_all() -> None:
         for tile in todo:
             for windows in plan.batches(tile):
-                read.put(reader.read(tile, windows))
+                read.reserve()
+                read.put(reader.read(tile, windows), reserved=True)
 
     def execute_all(executor: Executor) -> None:
         for batch in read:
-            executed.put(execute(executor, batch, n_outputs))
+            executed.reserve()
+            executed.put(execute(executor, batch, n_outputs), reserved=True)
             del batch  # not kept alive while waiting for the next
 
     def assemble_all() -> None:

@@ -95,11 +95,12 @@ class Axis:
 
 
 def choose_size(length: int, overlap: int, multiple: int, target: int) -> int:
-    """Choose the window size of one axis that wastes least, near `target`.
+    """Choose the smallest window size of one axis, near `target`, that wastes no more than is wanted.
 
     Sizes from 3/4 to 9/8 of the target are compared by executed over mapped pixels; sizes whose last
     window would be thinner than half of a window come last, because networks that normalise over the
-    window (group normalisation, global attention) see too little there.
+    window (group normalisation, global attention) see too little there. Memory grows with the window: of sizes
+    that stay below the wanted ceiling the smallest is taken, and the one nearest to the target where nothing overlaps.
 
     Args:
         length: Pixels of the grid.
@@ -120,6 +121,7 @@ def choose_size(length: int, overlap: int, multiple: int, target: int) -> int:
     def rank(size: int) -> tuple[bool, float, int]:
         axis = Axis(length, size, overlap, multiple)
         thin = 2 * axis.extent(axis.count - 1) < size
-        return thin, round(axis.executed / length, 3), abs(size - target)
+        waste = round(max(math.sqrt(MAXIMUM_EXTRA), axis.executed / length), 3)
+        return thin, waste, size if overlap else abs(size - target)
 
     return min(range(low, high + 1, step), key=rank)

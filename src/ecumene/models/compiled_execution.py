@@ -51,7 +51,7 @@ class CompiledExecutor:
         try:
             with warnings.catch_warnings(), dynamo.config.patch(recompile_limit=MAX_SHAPES), torch.no_grad():
                 warnings.simplefilter("ignore")
-                return self._eager.call(self._compiled, image, dates)
+                return self._eager.call(self._compiled, image, dates, lay_out=True)
         except (dynamo.exc.TorchDynamoException, RuntimeError) as error:
             raise ModelError(
                 f"torch cannot compile this network ({short(error)}); use --backend torch, which needs no compiler."

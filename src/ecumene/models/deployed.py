@@ -17,7 +17,9 @@ from torch.nn import functional
 from ecumene.models.contract import InputBand
 from ecumene.models.inner_layers import chosen_layers, grow, heard, output_channels, pool, tap
 from ecumene.models.local_average import check_detector
+from ecumene.models.row_strips import row_strips, stays_whole
 from ecumene.models.scaled_output import ScaledOutput
+from ecumene.networks.base import BaseNetwork
 from ecumene.trust.feature_choice import BANDS, FEATURES, LOGITS, FeatureChoice
 from ecumene.trust.scaling import Scaling
 
@@ -35,6 +37,17 @@ def normalise_tensor(image: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, 
     Returns:
         (standardised image with 0 at invalid pixels, valid bool `[..., H, W]`).
     """
+    if stays_whole(image):
+        return _normalised(image, mean, std)
+    layout = torch.channels_last if image.ndim == 4 else torch.contiguous_format
+    scaled = torch.empty_like(image, memory_format=layout)
+    valid = torch.empty((*image.shape[:-3], *image.shape[-2:]), dtype=torch.bool)
+    for rows in row_strips(image):
+        scaled[..., rows, :], valid[..., rows, :] = _normalised(image[..., rows, :], mean, std)
+    return scaled, valid
+
+
+def _normalised(image: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     # |x| < largest float is False for NaN and both infinities, and needs no operator that ONNX lacks.
     finite = image.abs() <= torch.finfo(torch.float32).max
     valid = finite.all(dim=-3)
@@ -60,6 +73,17 @@ def _box_sum(x: Tensor, radius: int) -> Tensor:
 
 def local_average_tensor(x: Tensor, valid: Tensor, radius: int) -> Tensor:
     """Average over the valid pixels (and dates) of a neighbourhood; see `local_average`."""
+    if stays_whole(x):
+        return _local_average(x, valid, radius)
+    result = x.new_empty((x.shape[0], *x.shape[-3:])).contiguous(memory_format=torch.channels_last)
+    for rows in row_strips(x):
+        top, bottom = max(0, rows.start - radius), min(x.shape[-2], rows.stop + radius)
+        part = _local_average(x[..., top:bottom, :], valid[..., top:bottom, :], radius)
+        result[..., rows, :] = part[..., rows.start - top : rows.stop - top, :]
+    return result
+
+
+def _local_average(x: Tensor, valid: Tensor, radius: int) -> Tensor:
     weight = valid.unsqueeze(-3).to(x.dtype)
     if x.ndim == 5:
         x, weight = x.sum(dim=1), weight.sum(dim=1)
@@ -102,7 +126,7 @@ class DeployedNetwork(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: BaseNetwork,
         inputs: Sequence[InputBand],
         *,
         scaling: Scaling | None = None,
@@ -112,7 +136,7 @@ class DeployedNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        self.temporal = bool(getattr(network, "temporal", False))
+        self.temporal = network.temporal
         self.scaled = ScaledOutput(scaling)
         self.detector = detector
         self.radius = radius
@@ -120,12 +144,12 @@ class DeployedNetwork(nn.Module):
         std = torch.tensor([band.std for band in inputs], dtype=torch.float32)
         self.register_buffer("mean", mean[:, None, None])
         self.register_buffer("std", std[:, None, None])
-        self.choice: FeatureChoice = choice or getattr(detector, "choice", None) or FeatureChoice()
+        self.choice: FeatureChoice = choice or (FeatureChoice() if detector is None else detector.choice)
         layers = chosen_layers(network, self.choice, len(inputs))
         self.factors = {name: layer.factor for name, layer in layers.items()}
         for name in layers:
             tap(network, name)
-        sizes = {BANDS: len(inputs), FEATURES: int(getattr(network, "feature_channels", 0))}
+        sizes = {BANDS: len(inputs), FEATURES: network.feature_channels}
         sizes |= {name: layer.channels for name, layer in layers.items()}
         if LOGITS in self.choice.parts:
             sizes[LOGITS] = output_channels(network, len(inputs))
@@ -143,10 +167,12 @@ class DeployedNetwork(nn.Module):
     def _run(self, image: Tensor, dates: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """Return (raw output, parts of the features); a single inner layer stays on that layer's grid."""
         x, valid = normalise_tensor(image, self.mean, self.std)
+        if x.ndim == 4 and not torch.compiler.is_compiling():
+            x = x.contiguous(memory_format=torch.channels_last)
         if self.temporal:
-            output, features = self.network.forward_features(x, dates, valid)  # type: ignore[operator]
+            output, features = self.network.forward_features(x, dates, valid)
         else:
-            output, features = self.network.forward_features(x, None, valid)  # type: ignore[operator]
+            output, features = self.network.forward_features(x, None, valid)
         whole = output.ndim == 2  # one answer an image: a single cell, so that all that follows is as for pixels
         if whole:
             output, features = output[:, :, None, None], features[:, :, None, None]

@@ -19,6 +19,7 @@ from ecumene.models.fusion import fold_batch_norms
 from ecumene.models.hardware import processor_has_bfloat16
 from ecumene.models.local_average import averaging_radius
 from ecumene.models.memory_layout import to_channels_last
+from ecumene.networks.base import BaseNetwork
 from ecumene.trust.feature_choice import FeatureChoice
 from ecumene.trust.scaling import Scaling
 
@@ -48,7 +49,7 @@ def _refuse_misfit(expected: Mapping[str, Tensor], weights: Mapping[str, NDArray
             )
 
 
-def build_with_weights(spec: ModelSpec, weights: Mapping[str, NDArray]) -> torch.nn.Module:
+def build_with_weights(spec: ModelSpec, weights: Mapping[str, NDArray]) -> BaseNetwork:
     """Rebuild a network and fill it.
 
     The architecture is first built without memory and compared, so that a description from a stranger
@@ -66,7 +67,7 @@ def build_with_weights(spec: ModelSpec, weights: Mapping[str, NDArray]) -> torch
     try:
         with torch.device("meta"):
             _refuse_misfit(build_network(name, pretrained=False, **arguments).state_dict(), weights)
-        network: torch.nn.Module = build_network(name, pretrained=False, **arguments)
+        network = build_network(name, pretrained=False, **arguments)
         state = {key: torch.from_numpy(np.array(value)) for key, value in weights.items()}
         network.load_state_dict(state)
     except (ConfigurationError, TypeError, ValueError, RuntimeError, KeyError) as error:
@@ -155,14 +156,20 @@ class TorchExecutor:
         function: Callable[..., tuple[Tensor, Tensor]],
         image: NDArray[np.float32],
         dates: NDArray[np.float32] | None,
+        *,
+        lay_out: bool = False,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Run one of the module's functions, or its compiled form, on arrays; arguments as `Executor.run`."""
+        """Run one of the module's functions, or its compiled form, on arrays; arguments as `Executor.run`.
+
+        `lay_out` puts the channels last beforehand, which the module itself does when it is neither compiled nor on a
+        GPU, without a copy of the image.
+        """
         # Sums depend on the number of threads in their last digits: what another executor has set must not matter.
         wanted = self.threads or STARTING_THREADS
         if torch.get_num_threads() != wanted:
             torch.set_num_threads(wanted)
         x = self._to_device(image)
-        if not self.temporal:
+        if (lay_out or x.device.type == "cuda") and not self.temporal:
             x = x.to(memory_format=torch.channels_last)
         when = self._to_device(dates) if self.temporal and dates is not None else None
         bf16 = self.precision == "bf16"
