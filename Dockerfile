@@ -14,9 +14,16 @@ RUN python -m venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH
 COPY constraints.txt ./
 
+# The browser libraries of the web map, as `make install` copies them.
+FROM node:22-slim AS web
+WORKDIR /web
+COPY src/ecumene/viewer/web/package.json src/ecumene/viewer/web/package-lock.json src/ecumene/viewer/web/vendor.mjs ./
+RUN npm ci --no-audit --no-fund --loglevel=error && npm run --silent vendor
+
 FROM base AS source
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
+COPY --from=web /web/vendor ./src/ecumene/viewer/web/vendor
 
 FROM base AS cpu-libraries
 RUN pip install -c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch torchvision

@@ -1,12 +1,12 @@
-"""Local climate zones: Sen2LCZ-Net and its fusion against a random forest, on one official split.
+"""Local climate zones: Sen2LCZ-Net and its fusion against a forest and a support vector machine, on one official split.
 
-    python benchmarks/lcz.py [--number 4000] [--seeds 3] [--epochs 60] [--quick] [--dry]
+    python benchmarks/lcz.py [--number 4000] [--seeds 3] [--epochs 60] [--minutes 60] [--quick] [--dry]
     python benchmarks/lcz.py --data DIR --kind real      # files of So2Sat LCZ42
 
 Without `--data` the patches are simulated in the official files: training patches come from other cities than
-validation and test patches. The forest learns from mean, standard deviation and three quantiles of each band. All
-learners of a seed see the same patches. Writes `results/lcz.json`; figures on simulated patches say nothing about
-real cities.
+validation and test patches. Forest and machine learn from mean, standard deviation and quartiles of each band. All
+learners of a seed see the same patches. Writes `results/lcz.json` after every training; the same call goes on where
+another one stopped. Figures on simulated patches say nothing about real cities.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier
 
 from common import RESULTS, spread, store
 from ecumene.indicators.scene_accuracy import class_metrics
@@ -35,17 +34,11 @@ from ecumene.workflows.scene_fit import fit_scene_model
 from ecumene.workflows.training_data import TrainingData
 
 NETWORKS = ("sen2lcz-net", "sen2lcz-net-mf")
-FOREST = "random-forest-band-statistics"
+FOREST = "so2sat-rf"
+BASELINES = (FOREST, "so2sat-svm")
 METRICS = ("overall_accuracy", "average_accuracy", "kappa", "oa_built", "oa_natural", "oa_built_or_natural")
-TREES = 300
 QUICK = {"number": 400, "seeds": 1, "epochs": 4}
-
-
-def band_statistics(image: np.ndarray) -> np.ndarray:
-    """Return mean, standard deviation and quartiles of each band, `[N, 5 C]`."""
-    flat = image.reshape(*image.shape[:2], -1)
-    parts = [flat.mean(axis=2), flat.std(axis=2), *np.quantile(flat, (0.25, 0.5, 0.75), axis=2)]
-    return np.concatenate(parts, axis=1)
+STORED = RESULTS / "lcz.json"
 
 
 def measure(truth: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, Any]:
@@ -54,21 +47,8 @@ def measure(truth: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str,
     return {name: found[name] for name in METRICS}
 
 
-def forest(sets: TrainingData, seed: int, classes: int) -> dict[str, Any]:
-    """Grow a forest on training and validation patches and measure it."""
-    began = time.perf_counter()
-    learned = [sets[part].read(np.arange(len(sets[part]))) for part in (Part.TRAIN, Part.VALIDATION)]
-    features = np.concatenate([band_statistics(part.image) for part in learned])
-    grown = RandomForestClassifier(TREES, random_state=seed, n_jobs=-1)
-    grown.fit(features, np.concatenate([part.label for part in learned]))
-    seconds = time.perf_counter() - began
-    test = sets[Part.TEST].read(np.arange(len(sets[Part.TEST])))
-    predicted = grown.predict(band_statistics(test.image))
-    return {**measure(test.label, predicted, classes), "training_seconds": seconds}
-
-
-def network(name: str, data: DataSet, sets: TrainingData, seed: int, epochs: int | None) -> dict[str, Any]:
-    """Train a network by its published protocol and measure it."""
+def learn(name: str, data: DataSet, sets: TrainingData, seed: int, epochs: int | None) -> dict[str, Any]:
+    """Train a system by its published protocol and measure it."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         model = fit_scene_model(
@@ -85,36 +65,68 @@ def network(name: str, data: DataSet, sets: TrainingData, seed: int, epochs: int
     seconds = time.perf_counter() - began
     results = results_of_scenes(model, sets[Part.TEST], seed=seed)
     predicted = probabilities_of(model, results.output).argmax(axis=1)
-    weights = sum(array.size for key, array in model.weights.items() if not key.endswith(("_mean", "_var", "_tracked")))
-    return {
-        **measure(results.target, predicted, len(data.legend)),
-        "training_seconds": seconds,
-        "weights": int(weights),
-    }
+    found = {**measure(results.target, predicted, len(data.legend)), "training_seconds": seconds}
+    if model.spec.kind != "network":
+        return found
+    fixed = ("_mean", "_var", "_tracked")
+    return {**found, "weights": sum(int(array.size) for key, array in model.weights.items() if not key.endswith(fixed))}
 
 
-def run(folder: Path, seeds: int, epochs: int | None, learners: list[str], kind: str) -> dict[str, Any]:
-    """Run all learners on one folder of official files."""
-    system = get_system("sen2lcz-net-mf")
-    data = open_system_data(system, folder)
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in learners}
-    counts: dict[str, int] = {}
-    for seed in range(seeds):
-        parts = split_data_set(data, system.protocols[0], seed)
-        counts = {part.name.lower(): int((parts == part).sum()) for part in Part if part is not Part.NONE}
-        for name in learners:
-            sets = divide(data, parts)
-            trees = name == FOREST
-            row = forest(sets, seed, len(data.legend)) if trees else network(name, data, sets, seed, epochs)
-            rows[name].append(row)
+class Bench:
+    """The patches, what has been run on them, and what is still to be run.
+
+    Args:
+        folder: With the official files.
+        kind: `real` or `simulated`.
+        epochs: Of the networks; None: as published.
+        keep: Write what is found, and go on from what was written.
+    """
+
+    def __init__(self, folder: Path, kind: str, epochs: int | None, keep: bool) -> None:
+        self.system = get_system("sen2lcz-net-mf")
+        self.data = open_system_data(self.system, folder)
+        self.epochs = epochs or int(self.system.training["epochs"])
+        self.keep = keep
+        self.about = {"name": "So2Sat LCZ42", "kind": kind, "images": len(self.data), "sha256": checksum_of(self.data)}
+        self.counts: dict[str, int] = {}
+        stored = json.loads(STORED.read_text()) if keep and STORED.exists() else {}
+        same = stored.get("data") == self.about and stored.get("epochs") == self.epochs
+        self.runs: dict[str, dict[str, Any]] = dict(stored.get("runs", {})) if same else {}
+
+    def seed(self, seed: int, learners: list[str]) -> bool:
+        """Run the learners of a seed that have not been run; return whether there was one."""
+        parts = split_data_set(self.data, self.system.protocols[0], seed)
+        self.counts = {part.name.lower(): int((parts == part).sum()) for part in Part if part is not Part.NONE}
+        missing = [name for name in learners if f"{name} {seed}" not in self.runs]
+        for name in missing:
+            sets = divide(self.data, parts)
+            row = learn(name, self.data, sets, seed, self.epochs)
+            self.runs[f"{name} {seed}"] = {"learner": name, "seed": seed, **row}
             print(f"seed {seed} {name}: {json.dumps(row)}", flush=True)
-    return {
-        "data": {"name": "So2Sat LCZ42", "kind": kind, "images": len(data), "sha256": checksum_of(data)},
-        "split": {"name": system.protocols[0].name, "images": counts},
-        "epochs": epochs or system.training["epochs"],
-        "learners": {name: summary(entries) for name, entries in rows.items()},
-        "paired": {name: paired(rows[name], rows[FOREST]) for name in learners if name != FOREST and FOREST in rows},
-    }
+            if self.keep:
+                store("lcz", self.results())
+        return bool(missing)
+
+    def results(self) -> dict[str, Any]:
+        """Return everything that has been measured."""
+        found: dict[str, dict[int, dict[str, Any]]] = {}
+        for entry in self.runs.values():
+            found.setdefault(entry["learner"], {})[entry["seed"]] = entry
+        rows = {name: [entries[seed] for seed in sorted(entries)] for name, entries in found.items()}
+        forests = found.get(FOREST, {})
+        pairs = {
+            name: [(entries[seed], forests[seed]) for seed in sorted(set(entries) & set(forests))]
+            for name, entries in found.items()
+            if name != FOREST
+        }
+        return {
+            "data": self.about,
+            "split": {"name": self.system.protocols[0].name, "images": self.counts},
+            "epochs": self.epochs,
+            "learners": {name: summary(entries) for name, entries in rows.items()},
+            "paired": {name: paired(both) for name, both in pairs.items() if both},
+            "runs": self.runs,
+        }
 
 
 def summary(entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -123,19 +135,20 @@ def summary(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return found | ({"weights": entries[0]["weights"]} if "weights" in entries[0] else {})
 
 
-def paired(first: list[dict[str, Any]], other: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return by how much the overall accuracy of a learner is larger, seed by seed."""
-    return spread([a["overall_accuracy"] - b["overall_accuracy"] for a, b in zip(first, other, strict=True)])
+def paired(both: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    """Return by how much the overall accuracy of the first is larger, seed by seed."""
+    return spread([a["overall_accuracy"] - b["overall_accuracy"] for a, b in both])
 
 
 def main() -> None:
     """Run and store."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--number", type=int, default=4000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no seed that would end after this")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--learners", default=",".join((*NETWORKS, FOREST)))
+    parser.add_argument("--learners", default=",".join((*NETWORKS, *BASELINES)))
     parser.add_argument("--data", type=Path, help="folder with the official files instead of simulated ones")
     parser.add_argument("--kind", choices=("real", "simulated"), help="what --data holds")
     parser.add_argument("--quick", action="store_true", help="shows that it works, says nothing about the methods")
@@ -150,11 +163,16 @@ def main() -> None:
         if folder is None:
             folder, kind = Path(scratch) / "so2sat", "simulated"
             simulate_data_set("so2sat-lcz42", folder, number=values["number"], seed=1, workers=chosen.workers)
-        results = run(folder, values["seeds"], values["epochs"], learners, kind)
-    if chosen.dry or chosen.quick:
-        print(json.dumps(results, indent=2))
-    else:
-        print(store("lcz", results).relative_to(RESULTS.parent))
+        bench = Bench(folder, kind, values["epochs"], keep=not (chosen.dry or chosen.quick))
+        began, lasted = time.monotonic(), 0.0
+        for seed in range(values["seeds"]):
+            start = time.monotonic()
+            if start - began + lasted > 60 * chosen.minutes:
+                print(f"Ended before seed {seed}, which would take about {lasted / 60:.0f} minutes.", flush=True)
+                break
+            if bench.seed(seed, learners):
+                lasted = max(lasted, time.monotonic() - start)
+    print(json.dumps({key: value for key, value in bench.results().items() if key != "runs"}, indent=2))
 
 
 if __name__ == "__main__":

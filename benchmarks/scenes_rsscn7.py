@@ -6,8 +6,13 @@ gamma by five-fold cross-validation; a network gives up a tenth of its training 
 a draw are trained and tested on the same images, so that differences are paired over draws. Networks begin with random
 weights unless ImageNet weights are on the machine; the result says which.
 
+The draws come one after the other, each with all methods, and each training is stored when it ends, so that a run that
+is ended early has the same draws of every method. The first draws also hold the learning curves: support vector machine
+and one network at further shares of training images.
+
 A run adds to `results/scenes_rsscn7.json` what is not there yet, so that it can be done in parts:
 
+    python benchmarks/scenes_rsscn7.py --epochs 30 --input-size 112 --minutes 90
     python benchmarks/scenes_rsscn7.py --networks googlenet --shares 0.5 --draws 0
     python benchmarks/scenes_rsscn7.py --summary
 
@@ -32,6 +37,9 @@ SHARES = (0.2, 0.5)
 DRAWS = 10
 HELD_BACK = 0.1
 SVM = "svm"
+CURVE_SHARES, CURVE_DRAWS = (0.1, 0.35, 0.65), 3
+CURVE_METHODS = (SVM, "googlenet")
+"""Learning curves: further shares of training images, for how many draws, and by which methods."""
 NETWORKS: dict[str, dict[str, Any]] = {
     "resnet50": {"system": "eurosat-resnet50"},
     "googlenet": {"system": "eurosat-googlenet"},
@@ -162,19 +170,24 @@ def paired(ours: list[float], theirs: list[float]) -> dict[str, Any]:
 
 
 def summarise(runs: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return one row a method and share: spread over draws, and the paired difference to the support vector machine."""
-    groups: dict[tuple[float, str], dict[int, dict[str, Any]]] = {}
+    """Return one row a method, share and training: spread over draws, paired difference to the support vector machine.
+
+    A network that was trained for another time or on images of another size is another row.
+    """
+    groups: dict[tuple[float, str, int, int], dict[int, dict[str, Any]]] = {}
     for run in runs.values():
-        groups.setdefault((run["share"], run["method"]), {})[run["draw"]] = run
+        kind = (run["share"], run["method"], run.get("epochs", 0), run.get("input_size", 0))
+        groups.setdefault(kind, {})[run["draw"]] = run
     rows = []
-    for (share, method), found in sorted(groups.items()):
+    for (share, method, epochs, input_size), found in sorted(groups.items()):
         row: dict[str, Any] = {
             "share": share,
             "method": method,
+            **({"epochs": epochs, "input_size": input_size} if epochs else {}),
             "overall_accuracy": spread([run["overall_accuracy"] for _, run in sorted(found.items())]),
             "seconds": spread([run["seconds"] for _, run in sorted(found.items())]),
         }
-        reference = groups.get((share, SVM), {})
+        reference = groups.get((share, SVM, 0, 0), {})
         both = sorted(set(found) & set(reference))
         if method != SVM and both:
             row["against_svm"] = paired(
@@ -190,7 +203,8 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         accuracy = row["overall_accuracy"]
         deviation = accuracy["standard_deviation"]
-        line = f"{row['share']:.0%} {row['method']:22s} {accuracy['mean']:.3f}"
+        trained = f"{row['epochs']} epochs of {row['input_size']} px" if "epochs" in row else ""
+        line = f"{row['share']:.0%} {row['method']:22s} {trained:20s} {accuracy['mean']:.3f}"
         line += f" ± {deviation:.3f}" if deviation is not None else "        "
         line += f"  {row['seconds']['mean']:7.0f} s a draw"
         against = row.get("against_svm")
@@ -205,58 +219,109 @@ def stored_runs() -> dict[str, dict[str, Any]]:
     return dict(json.loads(path.read_text())["runs"]) if path.exists() else {}
 
 
+def run_key(method: str, share: float, draw: int, options: argparse.Namespace) -> str:
+    """Return the name of a run; networks of another length or size of images are other runs."""
+    return f"{method} {share:g} {draw}" + ("" if method == SVM else f" {options.epochs} {options.input_size}")
+
+
+def runs_of_draw(draw: int, options: argparse.Namespace) -> list[tuple[str, float]]:
+    """Return (method, share of training images) of all runs of a draw, the learning curve last."""
+    main = [(method, share) for share in options.shares for method in options.networks]
+    if draw >= CURVE_DRAWS or options.no_curves:
+        return main
+    curve = [(method, share) for share in CURVE_SHARES for method in CURVE_METHODS if method in options.networks]
+    return main + [run for run in curve if run not in main]
+
+
 def parse() -> argparse.Namespace:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=[SVM, *NETWORKS], choices=[SVM, *NETWORKS])
-    parser.add_argument("--shares", nargs="+", type=float, default=list(SHARES), help="more of them: learning curves")
+    parser.add_argument("--shares", nargs="+", type=float, default=list(SHARES), help="of images that are learned from")
     parser.add_argument("--draws", nargs="+", type=int, default=list(range(DRAWS)))
     parser.add_argument("--epochs", type=int, default=TRAINING["epochs"])
     parser.add_argument("--input-size", type=int, default=224, help="side to which images are resized")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no draw that would end after this")
+    parser.add_argument("--no-curves", action="store_true", help="the shares of --shares only")
     parser.add_argument("--verbose", action="store_true", help="print every epoch")
     parser.add_argument("--quick", action="store_true", help="two epochs, one draw, nothing is stored")
     parser.add_argument("--summary", action="store_true", help="print what is stored")
     options = parser.parse_args()
     if options.quick:
-        options.epochs, options.draws, options.input_size = 2, options.draws[:1], 64
+        options.epochs, options.draws, options.input_size, options.no_curves = 2, options.draws[:1], 64, True
     return options
+
+
+class Bench:
+    """The images, what has been run on them, and what is still to be run."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.runs = {} if options.quick else stored_runs()
+        self._features: NDArray[np.float32] | None = None
+
+    def open(self) -> None:
+        """Open the images."""
+        from ecumene.samples.datasets import open_data_set
+
+        folder = data_root() / "rsscn7_subset"
+        self.data = open_data_set("rsscn7", folder)
+        self.data.resolution_m = 1.0  # four scales; nothing is mapped here
+        self.described = data_set("RSSCN7 subset, 7 classes of 80 images", sorted(folder.rglob("*.jpg")))
+
+    def features(self) -> NDArray[np.float32]:
+        """Return what the support vector machine sees of all images."""
+        from trust_data import texture_features
+
+        if self._features is None:
+            pictures = (self.data.read([index]).image[0] for index in range(len(self.data)))
+            self._features = np.stack([texture_features(picture.transpose(1, 2, 0)) for picture in pictures])
+        return self._features
+
+    def draw(self, draw: int) -> bool:
+        """Run what is missing of a draw; return whether anything was."""
+        missing = [
+            run for run in runs_of_draw(draw, self.options) if run_key(*run, draw, self.options) not in self.runs
+        ]
+        for method, share in missing:
+            parts = divide_images(self.data.label, share, draw)
+            if method == SVM:
+                found = run_svm(self.data, parts, self.features())
+            else:
+                found = run_network(method, self.data, parts, draw, self.options)
+            key = run_key(method, share, draw, self.options)
+            self.runs[key] = {"method": method, "share": share, "draw": draw, **found}
+            print(f"{key}: {found['overall_accuracy']:.3f} in {found['seconds']:.0f} s", flush=True)
+            self.store()
+        return bool(missing)
+
+    def store(self) -> None:
+        """Write everything that has been measured."""
+        if not self.options.quick:
+            rows = summarise(self.runs)
+            described = {"data": self.described, "protocol": __doc__.split("\n\nA run adds")[0], "training": TRAINING}
+            store("scenes_rsscn7", {**described, "rows": rows, "runs": self.runs})
+
+    def run(self) -> None:
+        """Run the draws in turn, until the time is over."""
+        self.open()
+        began, lasted = time.monotonic(), 0.0
+        for draw in self.options.draws:
+            start = time.monotonic()
+            if start - began + lasted > 60 * self.options.minutes:
+                print(f"Ended before draw {draw}, which would take about {lasted / 60:.0f} minutes.", flush=True)
+                break
+            if self.draw(draw):
+                lasted = max(lasted, time.monotonic() - start)
 
 
 def main() -> None:
     """Run what is missing and store it."""
     options = parse()
-    runs = {} if options.quick else stored_runs()
+    bench = Bench(options)
     if not options.summary:
-        from ecumene.samples.datasets import open_data_set
-        from trust_data import texture_features
-
-        data = open_data_set("rsscn7", data_root() / "rsscn7_subset")
-        data.resolution_m = 1.0  # four scales; nothing is mapped here
-        features: NDArray[np.float32] | None = None
-        files = sorted((data_root() / "rsscn7_subset").rglob("*.jpg"))
-        described = data_set("RSSCN7 subset, 7 classes of 80 images", files)
-        for share in options.shares:
-            for draw in options.draws:
-                for method in options.networks:
-                    key = f"{method} {share:g} {draw}"
-                    if key in runs:
-                        continue
-                    parts = divide_images(data.label, share, draw)
-                    if method == SVM:
-                        if features is None:
-                            pictures = (data.read([i]).image[0] for i in range(len(data)))
-                            features = np.stack([texture_features(p.transpose(1, 2, 0)) for p in pictures])
-                        found = run_svm(data, parts, features)
-                    else:
-                        found = run_network(method, data, parts, draw, options)
-                    runs[key] = {"method": method, "share": share, "draw": draw, **found}
-                    print(f"{key}: {found['overall_accuracy']:.3f} in {found['seconds']:.0f} s", flush=True)
-                    if not options.quick:
-                        store(
-                            "scenes_rsscn7",
-                            {"data": described, "protocol": __doc__, "rows": summarise(runs), "runs": runs},
-                        )
-    print_rows(summarise(runs))
+        bench.run()
+    print_rows(summarise(bench.runs))
 
 
 if __name__ == "__main__":

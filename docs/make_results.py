@@ -17,6 +17,8 @@ sys.path.insert(0, str(HERE))
 from engine_results import SECTIONS as ENGINE  # noqa: E402 - lies beside this file
 from page import write_or_check  # noqa: E402 - lies beside this file
 from physics_results import SECTIONS as PHYSICS  # noqa: E402 - lies beside this file
+from scenes_results import PICTURES  # noqa: E402 - lies beside this file
+from scenes_results import SECTIONS as SCENES  # noqa: E402 - lies beside this file
 from tables import machine_note, mean_and_spread, number, table  # noqa: E402 - lies beside this file
 from trust_results import SECTIONS as TRUST  # noqa: E402 - lies beside this file
 from viewer_results import SECTIONS as VIEWER  # noqa: E402 - lies beside this file
@@ -191,7 +193,7 @@ def simulated_city(results: dict[str, Any]) -> str:
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = (
-    {"main_path": main_path, "simulated_city": simulated_city} | TRUST | ENGINE | VIEWER | PHYSICS
+    {"main_path": main_path, "simulated_city": simulated_city} | SCENES | TRUST | ENGINE | VIEWER | PHYSICS
 )
 
 
@@ -211,7 +213,12 @@ def make_page(folder: Path = RESULTS) -> str:
 
 
 def main() -> None:
-    """Write or check the page."""
+    """Write or check the page and the pictures that are drawn from the same files."""
+    for name, (source, draw) in PICTURES.items():
+        path = RESULTS / f"{source}.json"
+        if path.exists():
+            drawn = draw(json.loads(path.read_text(encoding="utf-8")))
+            write_or_check(HERE / "images" / name, drawn, "make_results.py", __doc__)
     write_or_check(PAGE, make_page(), "make_results.py", __doc__)
 
 

@@ -1,14 +1,8 @@
-"""Makes the helpers of these tests importable, and scenes and models that they share."""
+"""Scenes and models that these tests share."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from catalogue_data import grid, make_model, write_scene
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from tiny_scenes import TinyScenes, tiny_system, write_images
 from typer.testing import CliRunner
 
 from ecumene.cli.main import app
@@ -14,10 +13,6 @@ from ecumene.core.errors import ConfigurationError, EcumeneError
 from ecumene.samples.datasets import list_data_sets
 from ecumene.systems import list_systems
 from ecumene.systems.measured import MeasuredFigure, measured_figures
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
-
-from tiny_scenes import TinyScenes, tiny_system, write_images
 
 
 @pytest.fixture

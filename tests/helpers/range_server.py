@@ -4,49 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 import threading
 from collections.abc import Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+
+from support import RangeHandler
 
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".json": "application/json", ".css": "text/css"}
 
 
-class _Handler(SimpleHTTPRequestHandler):
+class _Handler(RangeHandler):
     protocol_version = "HTTP/1.1"
-    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES
+    extensions_map = RangeHandler.extensions_map | TYPES
+    do_GET = RangeHandler.send_part
 
-    def log_message(self, *_: object) -> None:
-        pass
+    @property
+    def ranges(self) -> bool:
+        return self.server.ranges
 
-    def do_GET(self) -> None:
-        path = Path(self.translate_path(self.path.partition("?")[0]))
-        path = path / "index.html" if path.is_dir() else path
-        if not path.is_file():
-            self.server.seen.append((self.path, 404, 0))
-            self.send_error(404)
-            return
-        size = path.stat().st_size
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
-        start, stop, status = 0, size, 200
-        if asked and self.server.ranges:
-            start, stop, status = int(asked[1]), min(int(asked[2]) + 1, size), 206
-            if start >= size:
-                self.send_response(416)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-        self.server.seen.append((self.path, status, stop - start))
-        self.send_response(status)
-        self.send_header("Content-Type", self.guess_type(str(path)))
-        self.send_header("Content-Length", str(stop - start))
-        if status == 206:
-            self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
-        self.end_headers()
-        with path.open("rb") as stream, contextlib.suppress(ConnectionError):
-            stream.seek(start)
-            self.wfile.write(stream.read(stop - start))
+    def answered(self, status: int, size: int) -> None:
+        self.server.seen.append((self.path, status, size))
 
 
 @contextlib.contextmanager

@@ -12,9 +12,11 @@ from odc.geo.geobox import GeoBox
 from ecumene.core.errors import SceneError
 from ecumene.core.window import Window
 from ecumene.legends import Legend
+from ecumene.models.checksum import content_checksum
 from ecumene.models.contract import InputBand, ModelSpec
 from ecumene.objectives import PixelRegression, Segmentation
 from ecumene.scenes.contract import Block, Channel, SceneSource
+from ecumene.scenes.damage import read_around_damage
 
 UTM = "EPSG:32633"
 NAMES = ("water", "forest", "built & paved", "bare soil")
@@ -69,6 +71,9 @@ class ArrayStack:
             image[..., rows, cols] = self.pixels[..., inside.slices[0], inside.slices[1]]
         days = [0 if time is None else int(time.astype("datetime64[D]").astype(int)) for time in self.times]
         return Block(image, np.isfinite(image).all(axis=1), np.array(days, dtype=np.int32))
+
+    def read_intact(self, window: Window):
+        return read_around_damage(self, window)
 
     def select(self, channels):
         return self
@@ -134,6 +139,16 @@ class FakeModel:
     detector: object = field(default_factory=FakeDetector)
     constant: bool = False
     calls: list = field(default_factory=list)
+    cells: None = None
+
+    @property
+    def card(self):
+        return f"# {self.spec.name}"
+
+    @property
+    def checksum(self):
+        threshold = None if self.detector is None else self.detector.threshold
+        return content_checksum(self.spec, self.weights, str(threshold))
 
     def match(self, stack):
         return stack

@@ -20,7 +20,8 @@ from support import damage_block
 from ecumene.core.errors import DamagedPixelsError, NothingToMapError, PartialResultError, ProductError, SceneError
 from ecumene.core.window import Window
 from ecumene.mapping import MapOptions, map_stack, open_product
-from ecumene.mapping.damage import CELL, merged, read_intact
+from ecumene.mapping.damage import merged
+from ecumene.scenes.damage import CELL
 from ecumene.scenes.handles import close_handles
 from ecumene.scenes.opening import describe_scene
 from ecumene.scenes.stack import align_scenes
@@ -169,7 +170,7 @@ def test_damage_depends_on_the_place_alone(row, col, height, width, data):
     stack = HoledStack(plain.pixels, plain.geobox, plain.times, hole=hole)
     top, left = data.draw(st.integers(0, 600)), data.draw(st.integers(0, 550))
     window = Window(top, left, data.draw(st.integers(1, 700 - top)), data.draw(st.integers(1, 650 - left)))
-    block, cells = read_intact(stack, window)
+    block, cells = stack.read_intact(window)
     expected = plain.read(window).image.copy()
     if window.intersect(hole) is not None:
         lost = {(r // CELL, c // CELL) for r in (row, row + height - 1) for c in (col, col + width - 1)}

@@ -13,6 +13,7 @@ from ecumene.legends import Legend
 from ecumene.mapping.scene_cells import CellExecutor, Cells, CellStack, for_cells, lay_cells
 from ecumene.objectives import Members, MultiLabel, SceneClassification
 from ecumene.scenes.contract import Block, Channel
+from ecumene.scenes.damage import read_around_damage
 
 LEGEND = Legend.from_names(["water", "forest", "built"])
 
@@ -30,6 +31,9 @@ class Picture:
 
     def select(self, channels):
         return self
+
+    def read_intact(self, window):
+        return read_around_damage(self, window)
 
     def read(self, window):
         if any(window.intersect(part) for part in self.broken):

@@ -45,14 +45,19 @@ def make_spec(kind: str, architecture: dict[str, Any], objective: Any, **entries
     )
 
 
-def make_network(name: str = "mlp", seed: int = 0, **entries: Any) -> Model:
+def make_network(
+    name: str = "mlp", seed: int = 0, change: Any = None, own: dict[str, Any] | None = None, **entries: Any
+) -> Model:
+    """A network with random weights; `own` are its arguments, `change` is called with it, the rest goes to the spec."""
     import torch
 
     from ecumene.networks import build_network
 
-    arguments = {"in_channels": len(INPUTS), "n_outputs": len(LEGEND)}
+    arguments = {"in_channels": len(INPUTS), "n_outputs": len(LEGEND), **(own or {})}
     torch.manual_seed(seed)
     network = build_network(name, **arguments).eval()
+    if change is not None:
+        change(network)
     spec = make_spec(
         "network",
         {"name": name, "arguments": arguments},

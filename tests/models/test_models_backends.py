@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_models import INPUTS, LEGEND, make_network, make_spec
+from small_models import make_network
 from torch import nn
 
 from ecumene.core.errors import ConfigurationError, MissingDependencyError, ModelError
@@ -21,8 +21,6 @@ from ecumene.models.fusion import fold_batch_norms
 from ecumene.models.memory_layout import to_channels_last
 from ecumene.models.openvino_execution import OpenVinoExecutor
 from ecumene.models.probe import probe_input
-from ecumene.networks import build_network
-from ecumene.objectives import Segmentation
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -49,23 +47,15 @@ KINDS = {
 WAYS = [("torch", "bf16"), ("onnx", "fp32"), ("openvino", "fp32"), ("openvino", "bf16")]
 
 
-def make(name, **arguments):
-    torch.manual_seed(0)
-    arguments = {"in_channels": len(INPUTS), "n_outputs": len(LEGEND), **arguments}
-    network = build_network(name, **arguments).eval()
-    for layer in network.modules():  # as after a training
+def as_after_a_training(network):
+    for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.running_mean.normal_(0, 0.1)
             layer.running_var.uniform_(0.5, 2.0)
-    spec = make_spec(
-        "network",
-        {"name": name, "arguments": arguments},
-        Segmentation(LEGEND),
-        temporal=network.temporal,
-        stride=network.stride,
-        margin=network.margin,
-    )
-    return Model(spec=spec, weights={key: value.numpy() for key, value in network.state_dict().items()})
+
+
+def make(name, **arguments):
+    return make_network(name, change=as_after_a_training, own=arguments)
 
 
 @pytest.fixture(scope="module", params=sorted(KINDS))

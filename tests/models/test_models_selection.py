@@ -52,6 +52,7 @@ class Model:
     ways: dict
     objective: object = field(default_factory=lambda: Segmentation(LEGEND))
     detector: object = None
+    outlier_threshold: float | None = None
     onnx: bytes | None = b""
     calls: list = field(default_factory=list)
 

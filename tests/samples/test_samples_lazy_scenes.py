@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_scenes import SIDE, TinyScenes, write_images
 
 from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.samples.augmentation import Compose, OpticalJitter, RandomD4, SarJitter
@@ -16,10 +15,6 @@ from ecumene.samples.contract import Sample
 from ecumene.samples.datasets import data_set_class, list_data_sets
 from ecumene.samples.datasets.loading import ImageCache, LazyScenes, checksum_of
 from ecumene.samples.scene_set import SceneSamples, SceneSet
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
-
-from tiny_scenes import SIDE, TinyScenes, write_images
 
 IMAGE_BYTES = 4 * 3 * SIDE * SIDE
 

@@ -43,6 +43,9 @@ class ArrayStack:
         days = [0 if t is None else int(t.astype("datetime64[D]").astype(int)) for t in self.times]
         return Block(image, np.isfinite(image).all(axis=1), np.array(days, np.int32))
 
+    def read_intact(self, window):
+        raise NotImplementedError
+
     def select(self, channels):
         raise NotImplementedError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,14 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from so2sat_files import write_so2sat, write_version_2
 
 from ecumene.core.errors import ConfigurationError, LabelError, SceneError
 from ecumene.samples.contract import Part
 from ecumene.samples.datasets import list_data_sets, open_data_set
 from ecumene.samples.datasets.so2sat_lcz42 import SENTINEL_1, SENTINEL_2, So2SatLcz42
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
-from so2sat_files import write_so2sat, write_version_2
 
 h5py = pytest.importorskip("h5py", reason="h5py is not installed")
 

@@ -74,30 +74,36 @@ class Interrupted(Exception):
     pass
 
 
+def stopping_after(epochs):
+    def stop(done, total, what):
+        if done == epochs:
+            raise Interrupted
+
+    return stop
+
+
+def interrupted_and_resumed(arguments, after, **named):
+    """Return what came of a training that was stopped and called again, and the epochs of the second call."""
+    with pytest.raises(Interrupted):
+        fit_network(*arguments, **named, progress=stopping_after(after))
+    seen = []
+    return fit_network(*arguments, **named, progress=lambda done, total, what: seen.append(done)), seen
+
+
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path, patches, objective, inputs, ema, monkeypatch):
     monkeypatch.setattr("ecumene.training.bookkeeping.SLOW_WRITE_S", np.inf)  # a busy disk skips no checkpoint
     network = ("unet-small", {**NETWORK[1], "width": 8})
     whole = fit(tmp_path / "a", patches, objective, inputs, network, epochs=5, ema_decay=ema)
 
-    def stop(done, total, what):
-        if done == 2:
-            raise Interrupted
-
     arguments = (*network, objective, patches(), patches(8, seed=1), inputs)
     options = TrainingOptions(**QUICK | {"epochs": 5, "ema_decay": ema})
-    augmentation = augmentation_for(patches().channels)
-    with pytest.raises(Interrupted):
-        fit_network(*arguments, options=options, folder=tmp_path / "b", augmentation=augmentation, progress=stop)
-    seen = []
-    resumed = fit_network(
-        *arguments, options=options, folder=tmp_path / "b", augmentation=augmentation,
-        progress=lambda done, total, what: seen.append(done),
-    )  # fmt: skip
+    named = {"options": options, "folder": tmp_path / "b", "augmentation": augmentation_for(patches().channels)}
+    resumed, seen = interrupted_and_resumed(arguments, 2, **named)
     assert seen == [3, 4, 5]
     assert same(whole.state, resumed.state)
     assert whole.history == resumed.history
-    again = fit_network(*arguments, options=options, folder=tmp_path / "b", augmentation=augmentation, progress=stop)
+    again = fit_network(*arguments, **named, progress=stopping_after(2))
     assert same(again.state, whole.state)
 
 
@@ -144,20 +150,11 @@ def test_checkpoints_that_take_long_are_written_seldom_and_cost_no_exactness(
     monkeypatch.setattr("ecumene.training.bookkeeping.SLOW_WRITE_S", -1.0)  # every write counts as slow
     monkeypatch.setattr("ecumene.training.bookkeeping.SLOW_WRITE_REST", 1e9)
 
-    def stop(done, total, what):
-        if done == 3:
-            raise Interrupted
-
     arguments = (*NETWORK, objective, patches(), patches(8, seed=1), inputs)
     augmentation = augmentation_for(patches().channels, temporal=False)
-    options = TrainingOptions(**QUICK)
-    with pytest.raises(Interrupted):
-        fit_network(*arguments, options=options, folder=tmp_path / "b", augmentation=augmentation, progress=stop)
-    seen = []
-    resumed = fit_network(
-        *arguments, options=options, folder=tmp_path / "b", augmentation=augmentation,
-        progress=lambda done, total, what: seen.append(done),
-    )  # fmt: skip
+    resumed, seen = interrupted_and_resumed(
+        arguments, 3, options=TrainingOptions(**QUICK), folder=tmp_path / "b", augmentation=augmentation
+    )
     assert seen == [2, 3, 4]
     assert same(whole.state, resumed.state)
 

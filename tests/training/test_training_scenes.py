@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_scenes import CHANNELS, SIDE, TinyScenes, write_images
 
 from ecumene.core.errors import ConfigurationError, SceneError
 from ecumene.objectives import SceneClassification
@@ -18,10 +17,6 @@ from ecumene.training.options import TrainingOptions
 from ecumene.training.provenance import make_inputs
 from ecumene.training.scene_batches import SceneBatches, scene_batch_size
 from ecumene.workflows.scene_data import scene_statistics
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
-
-from tiny_scenes import CHANNELS, SIDE, TinyScenes, write_images
 
 NETWORK = ("scene-resnet", {"in_channels": 3, "n_outputs": 3, "encoder": "test_resnet"})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ import rasterio
 torch = pytest.importorskip("torch")
 pytest.importorskip("h5py", reason="h5py is not installed")
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from so2sat_files import write_version_2  # noqa: E402
 from zone_town import write_zone_town  # noqa: E402
 

@@ -160,7 +160,11 @@ def test_several_labels_are_learned_measured_and_mapped(official, town, tmp_path
     metrics = model.spec.training["accuracy"]["metrics"]
     assert metrics["example_f1"] > 0.8
     assert metrics["label_f2"] > 0.8
-    assert any("not calibrated" in note for note in model.spec.training["notes"])
+    calibration = model.spec.training["accuracy"]["calibration"]
+    assert calibration["labels"] == list(CLASSES)
+    assert len(calibration["per_label"]["expected_calibration_error"]) == len(CLASSES)
+    assert Model.load(tmp_path / "m").scaling == model.calibration.scaling
+    assert any("left-out blocks" in note or "the model's own" in note for note in model.spec.training["notes"])
     assert any("Outliers are not flagged" in note for note in model.spec.training["notes"])
     assert model.detector is None
     product = map_scenes(tmp_path / "m", town[0], tmp_path / "p", **SAID)

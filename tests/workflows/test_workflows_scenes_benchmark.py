@@ -71,3 +71,41 @@ def test_the_course_of_a_training_is_kept(benchmark):
         curve(epoch, 2, text)
     curve(1, 7, "windows")
     assert curve.validation == [0.1, 0.25]
+
+
+def options(**changes):
+    import argparse
+
+    known = {"shares": [0.5], "networks": ["svm", "googlenet"], "epochs": 3, "input_size": 64, "no_curves": False}
+    return argparse.Namespace(**{**known, "draws": [0, 1, 2], "minutes": float("inf"), "quick": True, **changes})
+
+
+def test_every_draw_has_all_methods_and_the_first_ones_the_learning_curves(benchmark):
+    runs = benchmark.runs_of_draw(0, options())
+    assert runs[:2] == [("svm", 0.5), ("googlenet", 0.5)]
+    assert {share for _, share in runs} == {0.5, *benchmark.CURVE_SHARES}
+    assert benchmark.runs_of_draw(benchmark.CURVE_DRAWS, options()) == runs[:2]
+    assert benchmark.runs_of_draw(0, options(no_curves=True)) == runs[:2]
+
+
+def test_another_length_of_training_is_another_run(benchmark):
+    short, long = options(), options(epochs=9)
+    assert benchmark.run_key("svm", 0.5, 1, short) == benchmark.run_key("svm", 0.5, 1, long)
+    assert benchmark.run_key("googlenet", 0.5, 1, short) != benchmark.run_key("googlenet", 0.5, 1, long)
+
+
+def test_no_draw_is_begun_that_would_end_too_late_and_done_ones_are_not_repeated(benchmark, monkeypatch):
+    clock, drawn = [0.0], []
+
+    class Quick(benchmark.Bench):
+        def open(self):
+            pass
+
+        def draw(self, draw):
+            drawn.append(draw)
+            clock[0] += 60.0 if draw else 0.0
+            return bool(draw)
+
+    monkeypatch.setattr(benchmark.time, "monotonic", lambda: clock[0])
+    Quick(options(draws=[0, 1, 2, 3, 4], minutes=2.5)).run()
+    assert drawn == [0, 1, 2]

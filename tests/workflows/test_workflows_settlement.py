@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from odc.geo.geobox import GeoBox
 
 torch = pytest.importorskip("torch")
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 from zone_town import ZONES, ZoneTown, write_zone_town  # noqa: E402
 
 from ecumene.core.errors import ConfigurationError, LabelError  # noqa: E402

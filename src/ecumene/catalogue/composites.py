@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 from ecumene.core.window import Window
 from ecumene.scenes.composites import best_pixel_composite, geomedian_composite, median_composite
 from ecumene.scenes.contract import Block, Channel, SceneSource, Stack
+from ecumene.scenes.damage import read_around_damage
 
 CompositeKind = Literal["none", "median", "geomedian", "medoid", "least-cloudy"]
 COMPOSITES: tuple[CompositeKind, ...] = ("none", "median", "geomedian", "medoid", "least-cloudy")
@@ -83,6 +84,10 @@ class TileStack:
             strip = self.base.read(Window(window.row + top, window.col, height, window.width))
             image[0, :, top : top + height] = self._compose(strip.image)
         return Block(image, ~np.isnan(image.sum(axis=1)), self._dates())
+
+    def read_intact(self, window: Window) -> tuple[Block, tuple[Window, ...]]:
+        """Read a window with NaN for what cannot be decoded; see `scenes.contract.Stack`."""
+        return read_around_damage(self, window)
 
     def _wanted(self, window: Window) -> bool:
         if self.area is None:

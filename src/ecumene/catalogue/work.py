@@ -16,9 +16,8 @@ from ecumene.catalogue.store import Store
 from ecumene.core.errors import EcumeneError, NothingToMapError, PartialResultError, ProductError
 from ecumene.core.files import write_json
 from ecumene.core.window import Window
-from ecumene.mapping.checksums import model_checksum, time_text
-from ecumene.mapping.contract import MapModel
-from ecumene.mapping.damage import read_intact
+from ecumene.mapping.checksums import time_text
+from ecumene.mapping.contract import MapCalibration, MapDetector, MapModel
 from ecumene.mapping.engine import WORK_FOLDER, map_stack
 from ecumene.mapping.options import MapOptions
 from ecumene.mapping.product import ITEM_NAME, open_product
@@ -52,7 +51,7 @@ class SharedModel:
     _executors: dict[tuple[Any, ...], Executor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.checksum = self.checksum or model_checksum(self.model)
+        self.checksum = self.checksum or self.model.checksum
 
     @property
     def spec(self) -> ModelSpec:
@@ -64,9 +63,25 @@ class SharedModel:
         """What its output means."""
         return self.model.objective
 
-    def __getattr__(self, name: str) -> Any:
-        """Everything else is the model's own."""
-        return getattr(object.__getattribute__(self, "model"), name)
+    @property
+    def calibration(self) -> MapCalibration | None:
+        """What it adds to the output's layers."""
+        return self.model.calibration
+
+    @property
+    def detector(self) -> MapDetector | None:
+        """Its outlier threshold."""
+        return self.model.detector
+
+    @property
+    def card(self) -> str:
+        """Its model card."""
+        return self.model.card
+
+    @property
+    def cells(self) -> Mapping[str, int] | None:
+        """How its cells lie, if it answers for cells."""
+        return self.model.cells
 
     def match(self, stack: Stack) -> Stack:
         """Return the stack with the model's channels."""
@@ -209,7 +224,7 @@ def _has_data(stack: TileStack, crop: Window) -> bool:
     places.sort(key=lambda at: (at[0] + _PROBE / 2 - middle[0]) ** 2 + (at[1] + _PROBE / 2 - middle[1]) ** 2)
     for row, col in places:
         height, width = min(_PROBE, crop.height - row), min(_PROBE, crop.width - col)
-        block, damaged = read_intact(stack, Window(crop.row + row, crop.col + col, height, width))
+        block, damaged = stack.read_intact(Window(crop.row + row, crop.col + col, height, width))
         if damaged or block.valid.any():
             return True
     return False

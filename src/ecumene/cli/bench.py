@@ -24,6 +24,7 @@ def bench(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Repetitions; default: as the protocol says.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Most passes over the training set.")] = None,
+    max_minutes: Annotated[float | None, typer.Option(help="Stop each training after this time.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few images and epochs: whether it works.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the result here as JSON.", show_default=False)] = None,
     work: Annotated[
@@ -45,6 +46,7 @@ def bench(
             protocol=protocol,
             seeds=seeds,
             epochs=epochs,
+            max_minutes=max_minutes,
             quick=quick,
             work=work,
             progress=progress,

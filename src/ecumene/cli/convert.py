@@ -23,7 +23,7 @@ def convert(
     shares: Annotated[
         bool, typer.Option("--shares", help="Divide a class that is several classes there, by estimated shares.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product in the folder.")] = False,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Write a class map in another legend: probabilities summed, error bars and class sets with them."""
     from ecumene.cli.printing import print_product

@@ -24,7 +24,7 @@ def despeckle(
     network: Annotated[Path | None, typer.Option(help="Weights for merlin from an earlier run.")] = None,
     steps: Annotated[int, typer.Option(help="Training steps of merlin.")] = 600,
     seed: Annotated[int, typer.Option(help="Of merlin's training.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product.")] = False,
+    overwrite: opt.Overwrite = False,
     *,
     declaration: opt.Group,
 ) -> None:

@@ -36,9 +36,7 @@ def explain(
         typer.Option(help="True classes in a --box: how far accuracy falls, and for neurons where the class is."),
     ] = None,
     label_field: Annotated[str, typer.Option(help="Column of the class in --labels.")] = "class",
-    cloud_mask: Annotated[
-        bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
-    ] = None,
+    cloud_mask: opt.CloudMaskOrNone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an explanation.")] = False,
     *,
     declaration: opt.Group,

@@ -22,9 +22,7 @@ def export(
     calibration: Annotated[
         list[str] | None, typer.Option(help="Scene of the training, for int8; repeat the option for more.")
     ] = None,
-    cloud_mask: Annotated[
-        bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
-    ] = None,
+    cloud_mask: opt.CloudMaskOrNone = None,
     *,
     declaration: opt.Group,
 ) -> None:

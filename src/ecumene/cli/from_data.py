@@ -27,11 +27,21 @@ TrainShare = Annotated[
     float | None,
     typer.Option(help="Share of a data set's images that is not the test part.", show_default=False),
 ]
+Legend = Annotated[
+    str | None,
+    typer.Option(help="Learn the classes of this published legend instead of the data set's.", show_default=False),
+]
+OwnCrosswalk = Annotated[
+    Path | None,
+    typer.Option("--crosswalk", help="Your own way there (YAML: target_legend, classes).", show_default=False),
+]
 PUBLISHED: Mapping[str, Any] = {
     "data": Data,
     "data_set": DataSetName,
     "data_option": DataOption,
     "train_share": TrainShare,
+    "legend": Legend,
+    "crosswalk": OwnCrosswalk,
 }
 """Options of `ecumene train` that belong to a data set."""
 
@@ -80,7 +90,8 @@ def refuse_data_options(published: Mapping[str, Any]) -> None:
     from ecumene.core.errors import ConfigurationError
 
     if any(value for name, value in published.items() if name != "data"):
-        raise ConfigurationError("--data-set, --data-option and --train-share belong to --data; give its folder.")
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in published if name != "data")
+        raise ConfigurationError(f"{named} belong to --data; give its folder.")
 
 
 def require_scenes(scenes: list[str] | None, labels: Path | None, verb: str = "Training") -> tuple[list[str], Path]:
@@ -121,6 +132,8 @@ def train(published: Mapping[str, Any], system: str, out: Path, **options: Any) 
             data_set=published["data_set"],
             data_options=parse_options(published["data_option"]),
             train_share=published["train_share"],
+            legend=published["legend"],
+            crosswalk=published["crosswalk"],
             progress=progress,
             **options,
         )

@@ -52,13 +52,14 @@ def insar(
     conjugate: Annotated[bool, typer.Option("--conjugate", help="The phase is that of conj(first) * second.")] = False,
     nodata: opt.Nodata = None,
     crs: opt.Crs = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product in the folder.")] = False,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Invert interferograms: velocity and series with error bars, DEM error; a single pair gives height."""
     from ecumene.cli.printing import print_product
     from ecumene.core.progress import progress_bar
     from ecumene.workflows.insar import insar as run
 
+    heights = None if height_range is None else opt.split_pair(height_range, "--height-range", "two numbers of metres")
     with progress_bar("insar") as progress:
         product = run(
             interferograms,
@@ -89,18 +90,6 @@ def insar(
             goldstein=goldstein,
             minimum_coherence=minimum_coherence,
             minimum_temporal_coherence=minimum_temporal_coherence,
-            height_range_m=None if height_range is None else _pair(height_range),
+            height_range_m=heights,
         )
     print_product(product)
-
-
-def _pair(text: str) -> tuple[float, float]:
-    from ecumene.core.errors import ConfigurationError
-
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigurationError(
-            f"--height-range must be two numbers of metres separated by a comma, not {text!r}."
-        ) from error
-    return low, high

@@ -34,8 +34,9 @@ def systems() -> None:
             for figure in system.figures[:1]
         ]
         ours = [
-            f"{found.data_set}: {found.metric} {found.mean:.4g}"
+            f"{found.data_set}{' (SIMULATED)' if found.kind == 'simulated' else ''}: {found.metric} {found.mean:.4g}"
             + ("" if found.standard_deviation is None else f" ± {found.standard_deviation:.2g}")
+            + f" ({found.protocol})"
             for found in measured_of(system.name)[:1]
         ]
         table.add_row(

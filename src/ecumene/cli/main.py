@@ -17,6 +17,7 @@ from ecumene.cli import (
     despeckle,
     explain,
     export,
+    indicators,
     info,
     insar,
     listing,
@@ -53,6 +54,7 @@ app.command("map")(mapping.map_)
 app.command("export")(export.export)
 app.command("convert")(convert.convert)
 app.command("assess")(assess.assess)
+app.command("indicators")(indicators.indicators)
 app.command("report")(report.report)
 app.command("run")(run.run)
 app.command("trust")(trust.trust)
@@ -123,7 +125,7 @@ def main() -> None:
         _leave(TERMINATED, "terminated; the same command goes on where this one stopped.", "Terminated")
     except KeyboardInterrupt:
         _leave(INTERRUPTED, "interrupted; the same command goes on where this one stopped.", "Interrupted")
-    except Exception as error:
+    except Exception as error:  # a defect of ours: machines that read the events learn of it, people see the traceback
         events.emit("failed", level="error", kind=type(error).__name__, message=str(error))
         events.emit("finished", exit_code=1)
         raise

@@ -28,9 +28,7 @@ def map_(
     probability: Annotated[
         bool, typer.Option("--probability/--no-probability", help="Write class probabilities.")
     ] = True,
-    cloud_mask: Annotated[
-        bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
-    ] = None,
+    cloud_mask: opt.CloudMaskOrNone = None,
     step: Annotated[
         int | None,
         typer.Option(

@@ -10,22 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-Scenes = Annotated[
-    list[str],
-    typer.Argument(
-        help="Scenes: GeoTIFF, folder, .SAFE, Landsat MTL, STAC item or scene.yaml; join files of one scene with '+'.",
-        metavar="SCENE...",
-        show_default=False,
-    ),
-]
-ScenesOrNone = Annotated[
-    list[str] | None,
-    typer.Argument(
-        help="Scenes: GeoTIFF, folder, .SAFE, Landsat MTL, STAC item or scene.yaml; join files of one scene with '+'.",
-        metavar="SCENE...",
-        show_default=False,
-    ),
-]
+_SCENES = typer.Argument(
+    help="Scenes: GeoTIFF, folder, .SAFE, Landsat MTL, STAC item or scene.yaml; join files of one scene with '+'.",
+    metavar="SCENE...",
+    show_default=False,
+)
+Scenes = Annotated[list[str], _SCENES]
+ScenesOrNone = Annotated[list[str] | None, _SCENES]
 Sensor = Annotated[str | None, typer.Option(help="Sensor id, e.g. sentinel-2 (see `ecumene sensors`).")]
 Level = Annotated[str | None, typer.Option(help="Product level, e.g. L1C.")]
 Scale = Annotated[float | None, typer.Option(help="physical = stored * SCALE + OFFSET.")]
@@ -47,6 +38,10 @@ CloudMask = Annotated[
         help="Leave out clouds and shadows (SCL, QA bits, or `mask: rule` in scene.yaml).",
     ),
 ]
+CloudMaskOrNone = Annotated[
+    bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a product in the folder.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write.", show_default=False)]
 
 
@@ -55,6 +50,21 @@ def split_list(values: list[str] | None) -> list[str] | None:
     if not values:
         return None
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
+
+
+def split_pair(text: str, option: str, what: str = "two numbers") -> tuple[float, float]:
+    """Return the two numbers of an option.
+
+    Raises:
+        ConfigurationError: If the text is not two numbers.
+    """
+    from ecumene.core.errors import ConfigurationError
+
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ConfigurationError(f"{option} must be {what} separated by a comma, not {text!r}.") from error
+    return low, high
 
 
 Group = dict[str, Any]

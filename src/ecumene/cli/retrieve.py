@@ -22,7 +22,7 @@ def retrieve(
     shift: Annotated[bool, typer.Option("--shift", help="Fit a wavelength shift as well.")] = False,
     method: Annotated[str, typer.Option(help="optimal-estimation or network.")] = "optimal-estimation",
     seed: Annotated[int, typer.Option(help="Of the network.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product.")] = False,
+    overwrite: opt.Overwrite = False,
     *,
     declaration: opt.Group,
 ) -> None:

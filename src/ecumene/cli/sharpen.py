@@ -38,7 +38,7 @@ def sharpen(
     register: Annotated[
         bool, typer.Option("--register/--no-register", help="Estimate and remove a shift between the scenes.")
     ] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product.")] = False,
+    overwrite: opt.Overwrite = False,
     cloud_mask: opt.CloudMask = True,
     *,
     declaration: opt.Group,

@@ -46,7 +46,7 @@ def tomography(
         bool | None, typer.Option("--laz/--no-laz", help="Write LAZ (default: if laspy is installed).")
     ] = None,
     profile_row: Annotated[int | None, typer.Option(help="Row whose elevation profile is drawn.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product in the folder.")] = False,
+    overwrite: opt.Overwrite = False,
 ) -> None:
     """Find scatterers along elevation, and how they move: points with error bars, layers, profile."""
     from ecumene.core.progress import progress_bar
@@ -57,9 +57,9 @@ def tomography(
             images,
             baselines,
             out,
-            elevation_m=_pair(elevation, "--elevation"),
+            elevation_m=opt.split_pair(elevation, "--elevation"),
             motion=opt.split_list(motion) or (),
-            motion_ranges=[_pair(text, "--motion-range") for text in motion_range] if motion_range else None,
+            motion_ranges=[opt.split_pair(text, "--motion-range") for text in motion_range] if motion_range else None,
             method=method,
             max_scatterers=max_scatterers,
             criterion=criterion,
@@ -80,16 +80,6 @@ def tomography(
     shares = ", ".join(f"{count} with {k}" for k, count in enumerate(product.pixels))
     typer.echo(f"{product.scatterers} scatterers ({product.outliers} of them flagged) in {product.points}")
     typer.echo(f"pixels: {shares}; Rayleigh resolution in elevation {product.rayleigh_m:.1f} m")
-
-
-def _pair(text: str, option: str) -> tuple[float, float]:
-    from ecumene.core.errors import ConfigurationError
-
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise ConfigurationError(f"{option} must be two numbers separated by a comma, not {text!r}.") from error
-    return low, high
 
 
 def _pixel(text: str) -> tuple[int, int]:

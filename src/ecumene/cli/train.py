@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,18 @@ from ecumene.cli import options as opt
 Uncertainty = Annotated[
     str, typer.Option(help="Error bars from members: single, ensemble:4, mc-dropout:8, laplace:16 or augmentation:8.")
 ]
+
+_OF_SCENES = (
+    "--labels",
+    "--target",
+    "--extent",
+    "--use-bands",
+    "--holdout",
+    "--int8",
+    "--block-size",
+    "--buffer",
+)
+_NOT_WITH_EXTENT = ("--target", "--uncertainty", "--split", "--holdout", "--onnx", "--int8", "--from")
 
 
 @opt.grouped(declaration=opt.DECLARATION, published=from_data.PUBLISHED, start=from_model.START)
@@ -55,48 +67,33 @@ def train(
 ) -> None:
     """Train a model from scenes and a few labelled polygons or points, or from a published data set (--data)."""
     initial = from_model.beginning(start)
+    said = {
+        "--labels": labels,
+        "--target": target,
+        "--extent": extent,
+        "--use-bands": use_bands,
+        "--holdout": holdout,
+        "--int8": int8,
+        "--block-size": block_size,
+        "--buffer": buffer,
+        "--uncertainty": uncertainty,
+        "--split": split,
+        "--onnx": onnx,
+        "--from": initial,
+    }
+    run: dict[str, Any] = {"seed": seed, "epochs": epochs, "max_minutes": max_minutes, "coverage": coverage}
     if published["data"] is not None:
-        beside = {
-            "--labels": labels,
-            "--target": target,
-            "--extent": extent,
-            "--use-bands": use_bands,
-            "--holdout": holdout,
-            "--int8": int8,
-        }
-        from_data.refuse_beside(scenes, beside | {"--block-size": block_size, "--buffer": buffer})
-        options = {"split": split, "uncertainty": uncertainty, "seed": seed, "epochs": epochs, "onnx": onnx}
-        from_data.train(published, system, out, **options, initial=initial, max_minutes=max_minutes, coverage=coverage)
+        from_data.refuse_beside(scenes, {name: said[name] for name in _OF_SCENES})
+        more = {"split": split, "uncertainty": uncertainty, "onnx": onnx, "initial": initial}
+        from_data.train(published, system, out, **more, **run)
         return
     from_data.refuse_data_options(published)
     scenes, labels = from_data.require_scenes(scenes, labels)
+    run |= {"use_bands": opt.split_list(use_bands), "block_size_m": block_size, "buffer_m": buffer}
+    run |= {"mask_clouds": cloud_mask, **declaration}
     if extent is not None:
-        settlement.train(
-            scenes,
-            labels,
-            extent,
-            out,
-            system=system,
-            refused={
-                "--target": target,
-                "--uncertainty": uncertainty,
-                "--split": split,
-                "--holdout": holdout,
-                "--onnx": onnx,
-                "--int8": int8,
-                "--from": initial,
-            },
-            zone_field=label_field,
-            use_bands=opt.split_list(use_bands),
-            block_size_m=block_size,
-            buffer_m=buffer,
-            seed=seed,
-            epochs=epochs,
-            max_minutes=max_minutes,
-            coverage=coverage,
-            mask_clouds=cloud_mask,
-            **declaration,
-        )
+        refused = {name: said[name] for name in _NOT_WITH_EXTENT}
+        settlement.train(scenes, labels, extent, out, system=system, refused=refused, zone_field=label_field, **run)
         return
     from ecumene.cli.printing import print_training
     from ecumene.core.progress import progress_bar
@@ -112,20 +109,12 @@ def train(
             target_unit=target_unit,
             uncertainty=uncertainty,
             system=system,
-            use_bands=opt.split_list(use_bands),
-            block_size_m=block_size,
-            buffer_m=buffer,
             split_by=split or "block",
             holdout=holdout,
-            seed=seed,
-            epochs=epochs,
-            max_minutes=max_minutes,
-            coverage=coverage,
             onnx=onnx,
             int8=int8,
-            mask_clouds=cloud_mask,
             initial=initial,
             progress=progress,
-            **declaration,
+            **run,
         )
     print_training(model, out)

@@ -42,9 +42,7 @@ def trust(
         str, typer.Option(help="mixed, combined, margin, entropy, epistemic, diversity, spread or random.")
     ] = "mixed",
     seed: Annotated[int, typer.Option(help="Of ties and the random strategy.")] = 0,
-    cloud_mask: Annotated[
-        bool | None, typer.Option("--cloud-mask/--no-cloud-mask", help="Leave out clouds; default: as in the training.")
-    ] = None,
+    cloud_mask: opt.CloudMaskOrNone = None,
     *,
     declaration: opt.Group,
 ) -> None:

@@ -19,7 +19,7 @@ def unmix(
     constraint: Annotated[str, typer.Option(help="fcls, scaled, nnls, scls or ucls.")] = "fcls",
     extraction: Annotated[str, typer.Option(help="How auto finds endmembers: vca, n-findr or ppi.")] = "vca",
     seed: Annotated[int, typer.Option(help="Of the extraction.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a product.")] = False,
+    overwrite: opt.Overwrite = False,
     cloud_mask: opt.CloudMask = True,
     *,
     declaration: opt.Group,

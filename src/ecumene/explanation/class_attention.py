@@ -95,6 +95,8 @@ def grad_cam(
     Raises:
         ConfigurationError: If the model is made of trees, looks at single pixels, or has no such layer.
     """
+    from ecumene.networks.contract import ClassAttention
+
     explained = DifferentiableModel(model, "The method gradcam", threads)
     whole_scene = model.objective.unit_of_work == "scene"
     if not whole_scene and model.spec.margin == 0:
@@ -104,9 +106,8 @@ def grad_cam(
         )
     x, when = explained.tensors(image, dates)
     shape = (image.shape[-2], image.shape[-1])
-    own = getattr(explained.network, "class_attention", None)
-    if layer is None and callable(own):
-        return _scaled(_resized(_own_attention(explained, own, x)[channel], shape)), "class attention"
+    if layer is None and isinstance(explained.network, ClassAttention):
+        return _scaled(_resized(_own_attention(explained, x)[channel], shape)), "class attention"
     name = layer or attention_layer(explained.network, lambda: explained.raw(x, when))
     heat = activation_map(
         explained.network,
@@ -120,14 +121,15 @@ def grad_cam(
     return _scaled(_resized(heat, shape)), name
 
 
-def _own_attention(explained: DifferentiableModel, own: Any, x: Tensor) -> Tensor:
+def _own_attention(explained: DifferentiableModel, x: Tensor) -> Tensor:
     """Return the network's maps `[K, h, w]`, positive evidence only."""
     import torch
 
     from ecumene.models.deployed import normalise_tensor
 
+    seen, _ = normalise_tensor(x, explained.module.mean, explained.module.std)
     with torch.no_grad():
-        maps: Tensor = own(normalise_tensor(x, explained.module.mean, explained.module.std)[0])[0]
+        maps: Tensor = explained.network.class_attention(seen)[0]
     return maps.clamp(min=0)
 
 

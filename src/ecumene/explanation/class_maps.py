@@ -37,15 +37,15 @@ def class_maps(model: Model, image: Float, classes: Sequence[int], threads: int 
     import torch
 
     from ecumene.models.deployed import normalise_tensor
+    from ecumene.networks.contract import ClassAttention
 
     if model.objective.unit_of_work != "scene":
         raise ConfigurationError(f"The model {model.spec.name} labels pixels; use `ecumene explain`.")
     explained = DifferentiableModel(model, "A map of attention", threads)
-    own = getattr(explained.network, "class_attention", None)
-    if not callable(own):
+    if not isinstance(explained.network, ClassAttention):
         found = [grad_cam(model, image[None], None, index, threads=threads) for index in classes]
         return np.stack([heat for heat, _ in found]), found[0][1]
     x, _ = explained.tensors(image[None], None)
     with torch.no_grad():
-        maps = own(normalise_tensor(x, explained.module.mean, explained.module.std)[0])[0]
+        maps = explained.network.class_attention(normalise_tensor(x, explained.module.mean, explained.module.std)[0])[0]
     return np.asarray(maps[list(classes)].float().numpy(), np.float32), "class attention"

@@ -1,12 +1,10 @@
-"""What went into a map, by content: checksums of model, inputs and clip polygon."""
+"""What went into a map, by content: names and checksums of the scenes' files."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -14,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 
 from ecumene.core.errors import SceneError
 from ecumene.core.files import multihash_of
-from ecumene.mapping.contract import MapModel
 from ecumene.scenes.contract import SceneSource
 
 
@@ -101,31 +98,3 @@ def _checksum(href: str, scene: str) -> str | None:
 def _content(path: str, modified: int, size: int) -> str:
     """Checksum of a file state: a scene under many tiles is read once, a changed file again."""
     return multihash_of(path)
-
-
-def model_checksum(model: MapModel) -> str:
-    """Return a SHA-256 over everything that decides a model's output: statement and weights.
-
-    A model that states its own `checksum` is believed; otherwise its spec, calibration, detector and
-    arrays (`weights`) or text (`booster`) are hashed.
-    """
-    stated = getattr(model, "checksum", None)
-    if stated is not None:
-        return str(stated() if callable(stated) else stated)
-    digest = hashlib.sha256(model.spec.model_dump_json().encode())
-    for part in ("weights", "booster"):
-        _update(digest, getattr(model, part, None))
-    to_arrays = getattr(model.detector, "to_arrays", None)
-    _update(digest, to_arrays() if callable(to_arrays) else None)
-    _update(digest, str(getattr(model.detector, "threshold", None)))
-    return digest.hexdigest()
-
-
-def _update(digest: Any, content: Any) -> None:
-    if isinstance(content, dict):
-        for key in sorted(content):
-            array = np.ascontiguousarray(content[key])
-            digest.update(f"{key}{array.dtype}{array.shape}".encode())
-            digest.update(array.tobytes())
-    elif isinstance(content, str):
-        digest.update(content.encode())

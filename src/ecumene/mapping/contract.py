@@ -34,10 +34,7 @@ class MapDetector(Protocol):
 
 
 class MapModel(Protocol):
-    """A model as the engine sees it.
-
-    A model that answers for cells of several pixels has an attribute `cells`, a mapping that the Item states.
-    """
+    """A model as the engine sees it."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -54,6 +51,18 @@ class MapModel(Protocol):
     @property
     def detector(self) -> MapDetector | None:
         """The outlier threshold; None: the product has no outlier layer."""
+
+    @property
+    def card(self) -> str:
+        """The model card that goes with the product, as Markdown."""
+
+    @property
+    def checksum(self) -> str:
+        """A SHA-256 over everything that decides the output: statement, weights, calibration, detector."""
+
+    @property
+    def cells(self) -> Mapping[str, int] | None:
+        """What the Item states of a model that answers for cells of several pixels; None: it answers for pixels."""
 
     def match(self, stack: Stack) -> Stack:
         """Return the stack with this model's channels in its order, or raise `ContractError`."""

@@ -124,7 +124,7 @@ def finish_product(
         assets |= _quicklook(out, layers, legend, plan)
     if plan.polygons and legend is not None:
         assets |= _polygons(out, layers, legend, plan)
-    card = write_card(out, model, plan)
+    card = write_card(out, model)
     assets["model-card"] = file_asset(card, "text/markdown", ["metadata"], "model card")
     write_item(out, plan, model, stack, assets, card, damaged_windows(store, plan))
 

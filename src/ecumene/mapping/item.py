@@ -201,9 +201,8 @@ def properties(plan: Plan, model: MapModel, stack: Stack) -> dict[str, Any]:
         "ecumene:channels": list(plan.channels),
         "ecumene:inputs": sorted({f"{record.sensor} {record.level}".strip() for record in plan.inputs}),
     }
-    cells = getattr(model, "cells", None)
-    if cells is not None:
-        result["ecumene:cells"] = dict(cells)
+    if model.cells is not None:
+        result["ecumene:cells"] = dict(model.cells)
     if epsg is None:
         result["proj:wkt2"] = plan.crs
     if plan.clip_checksum:

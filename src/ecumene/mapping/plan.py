@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,12 +22,13 @@ from ecumene.core.errors import ConfigurationError, ProductError
 from ecumene.core.files import write_text
 from ecumene.core.window import Window
 from ecumene.mapping.blocks import block_layout
-from ecumene.mapping.checksums import InputRecord, input_records, model_checksum
+from ecumene.mapping.checksums import InputRecord, input_records
 from ecumene.mapping.contract import MapModel
 from ecumene.mapping.options import MapOptions
 from ecumene.mapping.windows import Axis, choose_size, round_up
 from ecumene.models.contract import ModelSpec
 from ecumene.models.selection import ExecutionChoice
+from ecumene.objectives.prediction import LayerSpec
 from ecumene.scenes.contract import Stack
 
 PLAN_VERSION = 1
@@ -244,11 +246,9 @@ def make_plan(
     inside = [max(1, edge - overlap) for edge in window]
     tile_windows = (max(1, round(options.tile / inside[0])), max(1, round(options.tile / inside[1])))
     batch = options.batch_size or max(1, min(8, _BATCH_PIXELS // (window[0] * window[1])))
-    affine = geobox.affine
-    epsg = geobox.crs.to_epsg()
     return Plan(
-        crs=f"EPSG:{epsg}" if epsg else geobox.crs.to_wkt(),
-        transform=(affine.a, affine.b, affine.c, affine.d, affine.e, affine.f),
+        crs=crs_text(geobox.crs),
+        transform=coefficients(geobox),
         shape=shape,
         window=window,
         overlap=overlap,
@@ -264,12 +264,69 @@ def make_plan(
         compress=options.compress,
         blocksize=block_layout(shape, options.blocksize)[0],
         model=model.spec.name,
-        model_checksum=model_checksum(model),
+        model_checksum=model.checksum,
         inputs=input_records(stack.sources),
         frames=tuple(None if time is None else str(time) for time in stack.times),
         channels=tuple(channel.key for channel in stack.channels),
         clip_checksum=clip_checksum,
         crop=None if crop is None else (crop.row, crop.col, crop.height, crop.width),
+    )
+
+
+def crs_text(crs: CRS) -> str:
+    """Return a coordinate system as `EPSG:CODE` where it has a code, else as WKT."""
+    epsg = crs.to_epsg()
+    return f"EPSG:{epsg}" if epsg else str(crs.to_wkt())
+
+
+def coefficients(geobox: GeoBox) -> Coefficients:
+    """Return a grid's affine coefficients a to f."""
+    affine = geobox.affine
+    return affine.a, affine.b, affine.c, affine.d, affine.e, affine.f
+
+
+def plan_of_files(
+    geobox: GeoBox,
+    crs: str,
+    layers: Iterable[LayerSpec],
+    name: str,
+    *,
+    window: tuple[int, int] | None = None,
+    inputs: tuple[InputRecord, ...] = (),
+) -> Plan:
+    """Plan the files of a product that no model makes: the writers need grid, tiles and compression from a plan.
+
+    Args:
+        geobox: The grid.
+        crs: Its coordinate system, see `crs_text`.
+        layers: What is written.
+        name: Of what makes it.
+        window: Rows and columns of a tile; None: one tile is the whole grid.
+        inputs: Files that went in.
+    """
+    shape = (int(geobox.shape[0]), int(geobox.shape[1]))
+    return Plan(
+        crs=crs,
+        transform=coefficients(geobox),
+        shape=shape,
+        window=window or shape,
+        overlap=0,
+        multiple=1,
+        tile_windows=(1, 1),
+        batch_size=1,
+        backend="none",
+        precision="fp64",
+        threads=1,
+        layers=tuple(spec.name for spec in layers),
+        polygons=False,
+        minimum_mapping_unit_m2=0.0,
+        compress="zstd",
+        blocksize=512,
+        model=name,
+        model_checksum="",
+        inputs=inputs,
+        frames=(),
+        channels=(),
     )
 
 

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ContractError
 from ecumene.core.window import Window
-from ecumene.mapping.damage import read_intact
 from ecumene.mapping.plan import Coefficients, Plan, Tile, window_transform
 from ecumene.scenes.contract import Stack
 
@@ -24,6 +23,8 @@ class ReadBatch:
         needed: For each window the pixels inside the grid `[h, w]` that get a value.
         image: float32 `[B, C, H, W]` or `[B, T, C, H, W]`; None if no pixel is needed.
         dates: float32 `[B, T]` for a temporal model.
+        answer: Rows and columns of the model's answer to a window: those of `image`, but for models of whole images,
+            whose cells have several pixels.
         damaged: Parts of the grid that could not be decoded; no pixel of them is needed.
     """
 
@@ -32,6 +33,7 @@ class ReadBatch:
     needed: tuple[NDArray[np.bool_], ...]
     image: NDArray[np.float32] | None
     dates: NDArray[np.float32] | None
+    answer: tuple[int, int]
     damaged: tuple[Window, ...] = ()
 
 
@@ -90,7 +92,7 @@ class WindowReader:
         damaged: list[Window] = []
         for i, j in windows:
             window = window_of(self.plan, i, j)
-            block, missing = read_intact(self.stack, window)
+            block, missing = self.stack.read_intact(window)
             damaged += missing
             needed: NDArray[np.bool_] = np.logical_or.reduce(block.valid, axis=0)
             if self.mask is not None:
@@ -98,15 +100,15 @@ class WindowReader:
             images.append(block.image if self.temporal else block.image[0])
             masks.append(needed)
             dates.append(block.dates)
+        answer = self.plan.rows.extent(windows[0][0]), self.plan.cols.extent(windows[0][1])
         # A damaged window is executed all the same: a neighbour may blend its seam with it.
         if not damaged and not any(mask.any() for mask in masks):
-            return ReadBatch(tile, windows, tuple(masks), None, None)
-        height, width = self.plan.rows.extent(windows[0][0]), self.plan.cols.extent(windows[0][1])
-        padded = [pad_to(image, height, width) for image in images]
+            return ReadBatch(tile, windows, tuple(masks), None, None, answer)
+        padded = [pad_to(image, *answer) for image in images]
         image = padded[0][None] if len(padded) == 1 else np.stack(padded)
         image = np.ascontiguousarray(image, dtype=np.float32)
         when = np.stack(dates).astype(np.float32) if self.temporal else None
-        return ReadBatch(tile, windows, tuple(masks), image, when, tuple(damaged))
+        return ReadBatch(tile, windows, tuple(masks), image, when, answer, tuple(damaged))
 
 
 class ClipMask:

@@ -19,9 +19,7 @@ from odc.geo.geobox import GeoBox
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.core.window import Window
-from ecumene.mapping.checksums import model_checksum
 from ecumene.mapping.contract import MapCalibration, MapDetector
-from ecumene.mapping.damage import read_intact
 from ecumene.models.bundle import Model
 from ecumene.models.contract import Executor, ModelSpec
 from ecumene.objectives import build_objective
@@ -170,7 +168,7 @@ class CellStack:
         rows, cols = _reflected(wanted.row, wanted.height, height), _reflected(wanted.col, wanted.width, width)
         top, left = int(rows.min()), int(cols.min())
         seen = Window(top, left, int(rows.max()) - top + 1, int(cols.max()) - left + 1)
-        block, damaged = read_intact(self._stack, seen)
+        block, damaged = self._stack.read_intact(seen)
         image, valid = block.image, block.valid
         if seen != wanted:
             image = image[..., (rows - top)[:, None], cols - left]
@@ -282,7 +280,7 @@ class CellModel:
     @property
     def checksum(self) -> str:
         """Of the bundle, and of how cells are laid."""
-        return model_checksum(replace(self.model, spec=self._named(self.model.spec)))
+        return replace(self.model, spec=self._named(self.model.spec)).checksum
 
     def _named(self, spec: ModelSpec) -> ModelSpec:
         return spec.model_copy(update={"training": {**spec.training, "cells": self.cells}})

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from ecumene.core.errors import ConfigurationError, EcumeneError, ModelError
 from ecumene.models import folder as files
 from ecumene.models.arrays import pack_arrays, unpack_arrays
+from ecumene.models.checksum import content_checksum
 from ecumene.models.contract import SCHEMA_VERSION, Executor, ModelSpec
 from ecumene.models.mlm import SPEC_PROPERTY, build_item
 from ecumene.objectives import build_objective
@@ -102,12 +103,33 @@ class Model:
         training = {**self.spec.training, **plain(entries)}
         return replace(self, spec=self.spec.model_copy(update={"training": training}))
 
+    @classmethod
+    def of(cls, model: str | Path | Model) -> Model:
+        """Return the model itself, or load it from its folder; see `load`."""
+        return model if isinstance(model, Model) else cls.load(Path(model))
+
     # -- running -----------------------------------------------------------------------------------
 
     @property
     def scaling(self) -> Scaling | None:
         """How the executed model calibrates its logits; None where it does not."""
-        return getattr(self.calibration, "scaling", None)
+        return None if self.calibration is None else self.calibration.scaling
+
+    @property
+    def outlier_threshold(self) -> float | None:
+        """The score above which a pixel is flagged; None without a detector, or before its threshold was set."""
+        return None if self.detector is None else self.detector.threshold
+
+    @property
+    def cells(self) -> None:
+        """Nothing: the engine maps a bundle pixel by pixel (`mapping.scene_cells` lays cells)."""
+        return None
+
+    @property
+    def checksum(self) -> str:
+        """A SHA-256 over everything that decides the output: statement, weights, detector."""
+        arrays = None if self.detector is None else self.detector.to_arrays()
+        return content_checksum(self.spec, self.weights, self.booster, arrays, str(self.outlier_threshold))
 
     @property
     def card(self) -> str:

@@ -71,11 +71,7 @@ class Executed(Protocol):
 
 
 class Executor(Protocol):
-    """Runs a model on batches in physical units. One instance may be used by one thread at a time.
-
-    An executor whose answers are for cells of several pixels has a method `cells(height, width)`, which returns rows
-    and columns of the answer to an image of that size.
-    """
+    """Runs a model on batches in physical units. One instance may be used by one thread at a time."""
 
     backend: str
     precision: str

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 from ecumene.trust.feature_choice import FeatureChoice
 
 _HEARD = "_ecumene_heard"
@@ -38,7 +39,7 @@ class InnerLayer:
     block: bool
 
 
-def inner_layers(network: nn.Module, n_bands: int) -> dict[str, InnerLayer]:
+def inner_layers(network: BaseNetwork, n_bands: int) -> dict[str, InnerLayer]:
     """Return the layers with an image output, in the order in which they are run; found by running a small image.
 
     Layers that are run more than once have no single output and are left out.
@@ -48,7 +49,7 @@ def inner_layers(network: nn.Module, n_bands: int) -> dict[str, InnerLayer]:
         n_bands: Channels of its input.
     """
     network.eval()
-    stride = max(8, int(getattr(network, "stride", 1)))
+    stride = max(8, network.stride)
     height, width = 2 * stride, 3 * stride
     calls: Counter[str] = Counter()
     found: dict[str, InnerLayer] = {}
@@ -77,18 +78,18 @@ def inner_layers(network: nn.Module, n_bands: int) -> dict[str, InnerLayer]:
     return {name: layer for name, layer in found.items() if calls[name] == 1}
 
 
-def output_channels(network: nn.Module, n_bands: int) -> int:
+def output_channels(network: BaseNetwork, n_bands: int) -> int:
     """Return the channels of a network's output, found by running a small image in evaluation mode."""
     network.eval()
-    stride = max(8, int(getattr(network, "stride", 1)))
+    stride = max(8, network.stride)
     with torch.no_grad():
         return int(_run_zeros(network, n_bands, stride, stride).shape[1])
 
 
-def _run_zeros(network: nn.Module, n_bands: int, height: int, width: int) -> Tensor:
+def _run_zeros(network: BaseNetwork, n_bands: int, height: int, width: int) -> Tensor:
     device = next((tensor.device for tensor in network.parameters()), torch.device("cpu"))
     forward: Any = network
-    if getattr(network, "temporal", False):
+    if network.temporal:
         valid = torch.ones(1, 2, height, width, dtype=torch.bool, device=device)
         image = torch.zeros(1, 2, n_bands, height, width, device=device)
         series: Tensor = forward(image, torch.tensor([[0.0, 30.0]], device=device), valid)
@@ -97,7 +98,7 @@ def _run_zeros(network: nn.Module, n_bands: int, height: int, width: int) -> Ten
     return output
 
 
-def chosen_layers(network: nn.Module, choice: FeatureChoice, n_bands: int) -> dict[str, InnerLayer]:
+def chosen_layers(network: BaseNetwork, choice: FeatureChoice, n_bands: int) -> dict[str, InnerLayer]:
     """Return what is known about the inner layers of a choice.
 
     Raises:

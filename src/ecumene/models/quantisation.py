@@ -139,7 +139,7 @@ def _agreement(
     usable = np.concatenate(
         [np.logical_and.reduce(np.isfinite(window), axis=1).reshape(1, 1, -1) for window in windows], axis=-1
     )
-    threshold = getattr(model.detector, "threshold", None)
+    threshold = model.outlier_threshold
     return compare(model.objective, tuple(join[0]), tuple(join[1]), usable, threshold)  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""What executes models that read a pixel as one row of numbers; neither torch nor what has fitted them is needed."""
+"""What executes models that read a pixel, or an image, as one row; neither torch nor what has fitted them is needed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ModelError
 from ecumene.models.contract import ModelSpec
+from ecumene.models.image_statistics import STATISTICS, image_statistics, standardised_statistics
 from ecumene.models.local_average import averaging_radius, check_detector, local_average, normalise
 from ecumene.trust.scaling import IDENTITY, Scaling
 
 
 def row_arguments(spec: ModelSpec) -> tuple[int, int]:
-    """Return (features of a pixel, dates of a pixel) that a model of rows was fitted on.
+    """Return (features of a pixel or image, dates) that a model of rows was fitted on.
 
     Raises:
         ModelError: If the description is inconsistent.
@@ -24,13 +25,16 @@ def row_arguments(spec: ModelSpec) -> tuple[int, int]:
     dates = arguments.get("n_dates", 1) if isinstance(arguments, dict) else 0
     if not isinstance(dates, int) or not 1 <= dates <= 10_000:
         raise ModelError("The model does not say how many dates it reads; get the model again from its source.")
+    if spec.patch_size is not None:
+        return len(STATISTICS) * len(spec.inputs), 1
     return dates * len(spec.inputs), dates
 
 
 class RowExecutor(ABC):
     """See `models.contract.Executor`. A row is a pixel's bands in physical units, date after date.
 
-    A pixel is run where at least one date has all bands; what is missing at other dates is NaN in its row.
+    A pixel is run where at least one date has all bands; what is missing at other dates is NaN in its row. The row of a
+    model with a `patch_size` is an image's statistics (`image_statistics`), over the pixels that have all bands.
 
     Args:
         spec: The model.
@@ -46,7 +50,7 @@ class RowExecutor(ABC):
         self.spec = spec
         self.n_dates = n_dates
         self.scaling = IDENTITY if scaling is None else scaling
-        check_detector(detector, len(spec.inputs))
+        check_detector(detector, len(spec.inputs) * (1 if spec.patch_size is None else len(STATISTICS)))
         self.detector = detector
         self._mean = np.array([band.mean for band in spec.inputs], np.float32)
         self._std = np.array([band.std for band in spec.inputs], np.float32)
@@ -74,9 +78,13 @@ class RowExecutor(ABC):
         return self._output(image)[0], self._features(image)
 
     def _features(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.spec.patch_size is not None:
+            return standardised_statistics(image_statistics(image), self._mean, self._std)[:, :, None, None]
         return local_average(*normalise(image, self._mean, self._std), self._radius)
 
     def _output(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        if self.spec.patch_size is not None:
+            return self._output_of_images(image)
         batch, height, width = image.shape[0], image.shape[-2], image.shape[-1]
         series = image.reshape(batch, self.n_dates, len(self.spec.inputs), height, width)
         valid: NDArray[np.bool_] = np.logical_or.reduce(np.logical_and.reduce(np.isfinite(series), axis=2), axis=1)
@@ -85,3 +93,11 @@ class RowExecutor(ABC):
         output = np.zeros((batch, height, width, values.shape[1]), np.float32)
         output[valid] = values
         return np.ascontiguousarray(np.moveaxis(output, -1, 1)), valid
+
+    def _output_of_images(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        rows = image_statistics(image)
+        valid: NDArray[np.bool_] = np.asarray(np.isfinite(rows).all(axis=1))
+        values = self.values(rows[valid])
+        output = np.zeros((len(rows), values.shape[1]), np.float32)
+        output[valid] = values
+        return output[:, :, None, None], valid[:, None, None]

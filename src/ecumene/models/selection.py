@@ -201,7 +201,7 @@ class _Contest:
         self.model, self.probe, self.threads = model, probe, threads
         self.reference, self.default = reference, default
         self.usable = probe.usable
-        self.detector_threshold: float | None = getattr(model.detector, "threshold", None)
+        self.detector_threshold: float | None = model.outlier_threshold
         self.first: Executor = model.executor(reference.backend, reference.precision, threads)
         self.expected, self.base_s = self._measure(self.first)
         self.estimate_s = self.base_s * pixels / probe.pixels

@@ -1,4 +1,4 @@
-"""Executes support vector machines pixel by pixel; neither torch nor the library that fitted them is needed."""
+"""Executes support vector machines by pixel or image; neither torch nor the library that fitted them is needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ecumene.core.errors import ConfigurationError, ModelError
 from ecumene.models.contract import ModelSpec
 from ecumene.models.row_execution import RowExecutor, row_arguments
 from ecumene.models.svm import SupportVectorMachine
-from ecumene.objectives import Segmentation
+from ecumene.objectives import SceneClassification, Segmentation
 from ecumene.objectives.contract import Objective
 from ecumene.trust.scaling import Scaling
 
@@ -22,7 +22,7 @@ class SvmExecutor(RowExecutor):
     Args:
         spec: The model.
         machine: Validated machine.
-        objective: `Segmentation`.
+        objective: `Segmentation`, or `SceneClassification` of a model of whole images.
         scaling: Of the calibration, or None.
         detector: Outlier detector or None.
     """
@@ -42,7 +42,7 @@ class SvmExecutor(RowExecutor):
         if precision not in ("auto", "fp32"):
             raise ConfigurationError(f"Support vectors compute in fp32, not in {precision!r}; leave out the precision.")
         n_features, n_dates = row_arguments(spec)
-        if not isinstance(objective, Segmentation):
+        if not isinstance(objective, Segmentation | SceneClassification):
             raise ModelError("Support vector machines map classes; the model's objective asks for something else.")
         if (machine.n_features, machine.n_classes) != (n_features, objective.n_outputs):
             raise ModelError(

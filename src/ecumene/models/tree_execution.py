@@ -1,4 +1,4 @@
-"""Executes forests and boosted trees pixel by pixel; neither torch nor the library that grew them is needed."""
+"""Executes forests and boosted trees by pixel or image; neither torch nor the library that grew them is needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ecumene.models.contract import ModelSpec
 from ecumene.models.row_execution import RowExecutor, row_arguments
 from ecumene.models.tree_kernel import TreeWalker
 from ecumene.models.trees import TreeEnsemble
-from ecumene.objectives import PixelRegression, Segmentation
+from ecumene.objectives import PixelRegression, SceneClassification, Segmentation
 from ecumene.objectives.contract import Objective
 from ecumene.objectives.numeric import LOG_VARIANCE_LIMITS
 from ecumene.trust.scaling import Scaling
@@ -28,7 +28,7 @@ class TreeExecutor(RowExecutor):
     Args:
         spec: The model.
         trees: Validated trees.
-        objective: `Segmentation`, or `PixelRegression` of one target.
+        objective: `Segmentation`, `PixelRegression` of one target, or `SceneClassification` of whole images.
         scaling: Of the calibration, or None.
         detector: Outlier detector or None.
         threads: Threads of one run; None: all cores.
@@ -58,7 +58,7 @@ class TreeExecutor(RowExecutor):
             )
         self._regression = objective if isinstance(objective, PixelRegression) else None
         one_target = self._regression is None or len(self._regression.targets) == 1
-        if not isinstance(objective, Segmentation | PixelRegression) or not one_target:
+        if not isinstance(objective, Segmentation | SceneClassification | PixelRegression) or not one_target:
             raise ModelError("Trees map classes or one number a pixel; the model's objective asks for something else.")
         super().__init__(spec, n_dates, scaling, detector)
         self._centre = float(trees.bias[0])

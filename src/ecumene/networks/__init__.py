@@ -13,7 +13,7 @@ from ecumene.core.errors import ConfigurationError
 from ecumene.core.optional import require
 
 if TYPE_CHECKING:
-    from torch import nn
+    from ecumene.networks.base import BaseNetwork
 
 __all__ = [
     "WRAPPERS",
@@ -202,7 +202,7 @@ def network_module(name: str) -> str:
     return network_info(name).module
 
 
-def network_class(name: str) -> type[nn.Module]:
+def network_class(name: str) -> type[BaseNetwork]:
     """Import an architecture's class (imports torch).
 
     Raises:
@@ -211,11 +211,11 @@ def network_class(name: str) -> type[nn.Module]:
     """
     info = network_info(name)
     require("torch")
-    loaded: type[nn.Module] = getattr(importlib.import_module(info.module), info.class_name)
+    loaded: type[BaseNetwork] = getattr(importlib.import_module(info.module), info.class_name)
     return loaded
 
 
-def build_network(name: str, /, *, pretrained: bool = True, **arguments: Any) -> nn.Module:
+def build_network(name: str, /, *, pretrained: bool = True, **arguments: Any) -> BaseNetwork:
     """Build an architecture from JSON-able arguments.
 
     Args:

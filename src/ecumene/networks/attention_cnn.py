@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 from ecumene.networks.cbam import Cbam
 from ecumene.networks.trunks import build_trunk, check_side, resized, start_trunk
 
 GATES = ("softmax", "sigmoid", "channel", "spatial", "cbam")
 
 
-class AttentionCnn(nn.Module):
+class AttentionCnn(BaseNetwork):
     """A trunk whose map is weighed before it is averaged, and a linear layer.
 
     With the trunk's map X of F channels the gates are:
@@ -48,10 +49,6 @@ class AttentionCnn(nn.Module):
         ModelError: If the weights do not fit.
     """
 
-    temporal = False
-    stride = 1
-    margin = 0
-
     def __init__(
         self,
         in_channels: int,
@@ -83,10 +80,6 @@ class AttentionCnn(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, n_outputs)
         start_trunk(self, trunk, encoder_weights)
-
-    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Return raw outputs `[B, n_outputs]` of `x` `[B, C, H, W]` in normalised units."""
-        return self.forward_features(x)[0]
 
     def forward_features(
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 from ecumene.networks.trunks import build_trunk, check_side, resized, start_trunk
 
 _REDUCTION = 16
 
 
-class ClassAttentionRnn(nn.Module):
+class ClassAttentionRnn(BaseNetwork):
     """Class attention layer behind a convolutional trunk, and a (bidirectional) LSTM over the classes.
 
     1. Trunk (VGG-16, GoogLeNet or ResNet-50) without head and without its last spatial reduction: a map of 1/16 of the
@@ -49,10 +50,6 @@ class ClassAttentionRnn(nn.Module):
         ModelError: If the weights do not fit.
     """
 
-    temporal = False
-    stride = 1
-    margin = 0
-
     def __init__(
         self,
         in_channels: int,
@@ -86,10 +83,6 @@ class ClassAttentionRnn(nn.Module):
         self.bias = nn.Parameter(torch.zeros(n_outputs))
         nn.init.uniform_(self.weight, -(width**-0.5), width**-0.5)
         start_trunk(self, trunk, encoder_weights)
-
-    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Return logits `[B, L]` of `x` `[B, C, H, W]` in normalised units."""
-        return self.forward_features(x)[0]
 
     def forward_features(
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None

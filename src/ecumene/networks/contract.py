@@ -7,6 +7,7 @@ names to module paths and imports late.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -39,3 +40,23 @@ class Network(Protocol):
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return (raw outputs `[B, n_outputs, H, W]`, features `[B, F, H, W]`) for outlier scores."""
+
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(raw output `[B, K, H, W]`, target, valid) to the mean loss of one member."""
+
+
+@runtime_checkable
+class OwnLoss(Protocol):
+    """A network that says itself how it is trained: its members see different samples, or it weighs losses itself."""
+
+    def training_loss(self, loss: Loss, x: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+        """Return the loss of a batch in normalised units."""
+
+
+@runtime_checkable
+class ClassAttention(Protocol):
+    """A network of whole images that has a map of each class itself."""
+
+    def class_attention(self, x: Tensor) -> Tensor:
+        """Return the maps `[B, K, h, w]` of `x` `[B, C, H, W]` in normalised units."""

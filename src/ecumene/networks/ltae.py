@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 from ecumene.networks.projection import FixedProjection
 
 DAYS_PER_YEAR = 365.2425
@@ -18,7 +19,7 @@ MASKED_SCORE = -1.0e4
 """Attention score of a date without data; finite, so that a pixel without any date stays finite too."""
 
 
-class LTAE(nn.Module):
+class LTAE(BaseNetwork):
     """Per-pixel series network: spectral encoder, lightweight temporal attention encoder, decoder.
 
     After Garnot and Landrieu, "Lightweight Temporal Self-Attention for Classifying Satellite Image Time Series"
@@ -62,8 +63,6 @@ class LTAE(nn.Module):
     """
 
     temporal = True
-    stride = 1
-    margin = 0
 
     def __init__(
         self,

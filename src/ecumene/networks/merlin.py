@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 from ecumene.networks.projection import FixedProjection
 
 
@@ -21,7 +22,7 @@ class _Block(nn.Sequential):
         )
 
 
-class MerlinUNet(nn.Module):
+class MerlinUNet(BaseNetwork):
     """U-Net from the log intensity of the real (or imaginary) part to the log reflectivity.
 
     Dalsasso, Denis and Tupin (2022, doi 10.1109/TGRS.2021.3128621, MERLIN) train the U-Net of Noise2Noise. Differences:
@@ -40,7 +41,6 @@ class MerlinUNet(nn.Module):
         ConfigurationError: If the width is below 4.
     """
 
-    temporal = False
     stride = 4
     margin = 24
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
+from ecumene.networks.contract import Loss
 from ecumene.networks.projection import FixedProjection
 from ecumene.networks.wrapping import MOST_MEMBERS
 
 SHALLOW_FEATURES = 16
 DECODER_FEATURES = 32
 BUFFER_STEPS = 10
-
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(raw output `[B, K, H, W]`, target, valid) to the mean loss of one member."""
 
 
 class _DoubleConvolution(nn.Sequential):
@@ -35,7 +32,7 @@ class _DoubleConvolution(nn.Sequential):
         )
 
 
-class MIMOUNet(nn.Module):
+class MIMOUNet(BaseNetwork):
     """U-Net with S sub-networks that share all but their first two and their last blocks.
 
     After Baumann, Rossberg, Schmitt, "Probabilistic MIMO U-Net" (2023, arXiv 2308.07477). With width f, each
@@ -72,7 +69,6 @@ class MIMOUNet(nn.Module):
         ConfigurationError: If an argument is out of range.
     """
 
-    temporal = False
     stride = 16
     margin = 32
     recent_losses: Tensor

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 from ecumene.networks.projection import FixedProjection
 
 
-class PixelMLP(nn.Module):
+class PixelMLP(BaseNetwork):
     """Fully connected layers on every pixel by itself, written as 1x1 convolutions.
 
     Each hidden layer is a 1x1 convolution without bias, batch normalisation and ReLU. Number of weights for
@@ -25,10 +26,6 @@ class PixelMLP(nn.Module):
     Raises:
         ConfigurationError: If an argument is out of range.
     """
-
-    temporal = False
-    stride = 1
-    margin = 0
 
     def __init__(
         self, in_channels: int, n_outputs: int, hidden: Sequence[int] = (128, 128, 64), dropout: float = 0.1

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 
 WIDTHS = (64, 128, 256)
 PATCH = 15
@@ -107,7 +108,7 @@ class ResidualConvDeconv(nn.Module):
         return maps
 
 
-class ResidualConvClassifier(nn.Module):
+class ResidualConvClassifier(BaseNetwork):
     """The convolutional half with two fully connected layers: the class of a patch's centre.
 
     Its `encoder` has the names and shapes of that of `ResidualConvDeconv`, so that what was learned without labels
@@ -125,10 +126,6 @@ class ResidualConvClassifier(nn.Module):
     Raises:
         ConfigurationError: If an argument is out of range.
     """
-
-    temporal = False
-    stride = 1
-    margin = 0
 
     def __init__(
         self,
@@ -153,14 +150,10 @@ class ResidualConvClassifier(nn.Module):
         self.classifier = nn.Linear(hidden, n_outputs)
         self.feature_channels = hidden
 
-    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Return raw outputs `[B, n_outputs]` of patches `x` `[B, C, P, P]` in standardised units."""
-        return self.forward_features(x)[0]
-
     def forward_features(
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return (raw outputs `[B, n_outputs]`, hidden units `[B, F]`)."""
+        """Return (raw outputs `[B, n_outputs]`, hidden units `[B, F]`) of patches `x` `[B, C, P, P]`."""
         features = torch.relu(self.hidden(self.encoder(x)[0].flatten(1)))
         output: Tensor = self.classifier(self.dropout(features))
         return output, features

@@ -5,13 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 from ecumene.networks.cbam import Cbam
 from ecumene.networks.sen2lcz import he_normal
 
 STAGES = 3
 
 
-class ResNeXt(nn.Module):
+class ResNeXt(BaseNetwork):
     """ResNeXt for patches of about 32 pixels, the baseline of So2Sat LCZ42, with CBAM where `attention` is set.
 
     A 3x3 convolution to 64 channels, then three stages of `(depth - 2) / 9` bottleneck blocks with 256, 512 and 1024
@@ -38,10 +39,6 @@ class ResNeXt(nn.Module):
     Raises:
         ConfigurationError: If an argument is out of range.
     """
-
-    temporal = False
-    stride = 1
-    margin = 0
 
     def __init__(
         self,
@@ -73,10 +70,6 @@ class ResNeXt(nn.Module):
         self.feature_channels = before
         self.head = nn.Linear(before, n_outputs)
         self.apply(he_normal)
-
-    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Return raw outputs `[B, n_outputs]` of `x` `[B, C, H, W]` in normalised units."""
-        return self.forward_features(x)[0]
 
     def forward_features(
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None

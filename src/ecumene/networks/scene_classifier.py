@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.core.optional import require
+from ecumene.networks.base import BaseNetwork, check_dropout
 from ecumene.networks.weights import load_encoder_weights
 
 
-class SceneClassifier(nn.Module):
+class SceneClassifier(BaseNetwork):
     """A timm backbone, global average pooling, dropout and a linear layer.
 
     The raw output is `[B, n_outputs]` and the features `[B, F]`: a scene has no pixels to answer for, so that the
@@ -29,10 +30,6 @@ class SceneClassifier(nn.Module):
         ConfigurationError: If the backbone is unknown, or an argument is out of range.
     """
 
-    temporal = False
-    stride = 1
-    margin = 0
-
     def __init__(
         self,
         in_channels: int,
@@ -42,8 +39,7 @@ class SceneClassifier(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigurationError(f"The dropout of a scene classifier must be in [0, 1), but is {dropout}.")
+        check_dropout(dropout, "a scene classifier")
         if encoder_weights not in (None, "timm") and not str(encoder_weights).endswith(".safetensors"):
             raise ConfigurationError(
                 f"encoder_weights of scene-resnet must be 'timm' or a safetensors file, but is {encoder_weights!r}."
@@ -59,10 +55,6 @@ class SceneClassifier(nn.Module):
         self.head = nn.Linear(self.feature_channels, n_outputs)
         if encoder_weights is not None and encoder_weights != "timm":
             load_encoder_weights(self, encoder_weights)
-
-    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Return raw outputs `[B, n_outputs]` of `x` `[B, C, H, W]` in normalised units."""
-        return self.forward_features(x)[0]
 
     def forward_features(
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None

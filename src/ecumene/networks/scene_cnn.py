@@ -7,10 +7,11 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork, check_dropout
 from ecumene.networks.trunks import build_trunk, check_side, resized, start_trunk
 
 
-class SceneCnn(nn.Module):
+class SceneCnn(BaseNetwork):
     """A trunk, pooling and a linear layer: ResNet-50, DenseNet-121, GoogLeNet or VGG-16 with another last layer.
 
     Number of weights for C bands and K outputs: with average pooling, ResNet-50 23,508,032 + 2048 K + K, DenseNet-121
@@ -37,10 +38,6 @@ class SceneCnn(nn.Module):
         ModelError: If the weights do not fit.
     """
 
-    temporal = False
-    stride = 1
-    margin = 0
-
     def __init__(
         self,
         in_channels: int,
@@ -52,8 +49,7 @@ class SceneCnn(nn.Module):
         encoder_weights: str | None = None,
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigurationError(f"The dropout of a scene classifier must be in [0, 1), but is {dropout}.")
+        check_dropout(dropout, "a scene classifier")
         if pool not in ("average", "flatten") or (pool == "flatten" and input_size is None):
             raise ConfigurationError(
                 f"The pool of a scene classifier is 'average', or 'flatten' with an input_size, but is {pool!r}."
@@ -69,10 +65,6 @@ class SceneCnn(nn.Module):
         places = (-(-input_size // self.encoder.reduction)) ** 2 if self.flatten and input_size else 1
         self.head = nn.Linear(self.feature_channels * places, n_outputs)
         start_trunk(self, trunk, encoder_weights)
-
-    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Return raw outputs `[B, n_outputs]` of `x` `[B, C, H, W]` in normalised units."""
-        return self.forward_features(x)[0]
 
     def forward_features(
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 
 LEVELS = 4
 
 
-class Sen2LczNet(nn.Module):
+class Sen2LczNet(BaseNetwork):
     """Sen2LCZ-Net, with or without multi-level fusion (Sen2LCZ-Net-MF).
 
     Four blocks of `(depth - 1) / 4` convolutions, 3x3 with bias, batch normalisation and ReLU, of width `width`,
@@ -45,10 +46,6 @@ class Sen2LczNet(nn.Module):
         ConfigurationError: If an argument is out of range.
     """
 
-    temporal = False
-    stride = 1
-    margin = 0
-
     def __init__(
         self,
         in_channels: int,
@@ -76,14 +73,10 @@ class Sen2LczNet(nn.Module):
         self.side_heads = nn.ModuleList(nn.Linear(wide, n_outputs) for wide in widths[1:]) if fusion else None
         self.apply(he_normal)
 
-    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Return raw outputs `[B, n_outputs]` of `x` `[B, C, H, W]`, H and W at least 8, in normalised units."""
-        return self.forward_features(x)[0]
-
     def forward_features(
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return (raw outputs `[B, n_outputs]`, pooled features of the last block `[B, 8 width]`)."""
+        """Return (raw outputs `[B, n_outputs]`, pooled features of the last block `[B, 8 width]`); H, W at least 8."""
         outputs = []
         for level, block in enumerate(self.blocks):
             x = block(x)

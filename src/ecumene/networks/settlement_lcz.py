@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -10,14 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 from ecumene.networks.cbam import Cbam
+from ecumene.networks.contract import Loss
 from ecumene.networks.projection import FixedProjection
 from ecumene.networks.sen2lcz import he_normal, log_of_mean, pool_both
 
 Prior = Literal["none", "multiply", "concatenate"]
 
 
-class SettlementLcz(nn.Module):
+class SettlementLcz(BaseNetwork):
     """One shared backbone, attention for each task, a head for settlement extent and four for climate zones.
 
     Backbone at full resolution: a 3x3 convolution of width w, then separable 3x3 convolutions of w, 2w, 2w; maximum
@@ -58,7 +59,6 @@ class SettlementLcz(nn.Module):
         ConfigurationError: If an argument is out of range.
     """
 
-    temporal = False
     stride = 8
     margin = 32
 
@@ -136,9 +136,7 @@ class SettlementLcz(nn.Module):
         mean = log_of_mean([_to(each, x) for each in zones])
         return torch.cat([_to(extent.float(), x), mean], dim=1), shared
 
-    def training_loss(
-        self, loss: Callable[[Tensor, Tensor, Tensor], Tensor], x: Tensor, target: Tensor, valid: Tensor
-    ) -> Tensor:
+    def training_loss(self, loss: Loss, x: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Return the loss of a batch, with the two learned log-variances as the output's last two channels."""
         output = self(x).float()
         learned = self.log_variances.reshape(1, 2, 1, 1).expand(len(output), 2, *output.shape[2:])

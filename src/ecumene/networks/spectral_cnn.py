@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.networks.projection import FixedProjection
-from ecumene.networks.spectral_recurrent import per_pixel
+from ecumene.networks.spectral import SpectralNetwork
 
 
-class SpectralCNN(nn.Module):
+class SpectralCNN(SpectralNetwork):
     """One convolution along the bands, max pooling, one hidden layer, linear classifier, all with tanh.
 
     Hu et al., "Deep Convolutional Neural Networks for Hyperspectral Image Classification", Journal of Sensors 2015,
@@ -29,10 +29,6 @@ class SpectralCNN(nn.Module):
     Raises:
         ConfigurationError: If an argument is out of range.
     """
-
-    temporal = False
-    stride = 1
-    margin = 0
 
     def __init__(
         self,
@@ -57,22 +53,7 @@ class SpectralCNN(nn.Module):
         self.projection = FixedProjection(hidden, 32)
         self.feature_channels = self.projection.out_channels
 
-    def _encode(self, spectra: Tensor) -> Tensor:
+    def encode(self, spectra: Tensor) -> Tensor:
         """Return the hidden layer `[N, hidden]` of spectra `[N, C]`."""
         pooled = self.pooling(torch.tanh(self.convolution(spectra[:, None])))
         return torch.tanh(self.hidden(pooled.flatten(1)))
-
-    def _both(self, spectra: Tensor) -> tuple[Tensor, Tensor]:
-        encoded = self._encode(spectra)
-        return self.classifier(encoded), self.projection(encoded[:, :, None, None])[:, :, 0, 0]
-
-    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Return raw outputs `[B, n_outputs, H, W]` of `x` `[B, C, H, W]` in normalised units."""
-        return per_pixel(x, lambda spectra: (self.classifier(self._encode(spectra)),), self.chunk)[0]
-
-    def forward_features(
-        self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return (raw outputs `[B, n_outputs, H, W]`, features `[B, F, H, W]`)."""
-        output, features = per_pixel(x, self._both, self.chunk)
-        return output, features

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from ecumene.core.errors import ConfigurationError
 from ecumene.networks.gated_recurrence import GatedUnit
 from ecumene.networks.projection import FixedProjection
+from ecumene.networks.spectral import SpectralNetwork
 
 Cell = Literal["gru-pretanh", "gru", "lstm"]
 Head = Literal["last_state", "all_states"]
@@ -36,7 +36,7 @@ class LongShortTermMemory(nn.Module):
         return states if keep else states[-1]
 
 
-class SpectralRecurrent(nn.Module):
+class SpectralRecurrent(SpectralNetwork):
     """The spectrum as a sequence of bands: one recurrent layer, normalisation, tanh, linear classifier.
 
     Mou, Ghamisi and Zhu, "Deep Recurrent Neural Networks for Hyperspectral Image Classification", IEEE TGRS 55(7),
@@ -63,10 +63,6 @@ class SpectralRecurrent(nn.Module):
     Raises:
         ConfigurationError: If an argument is out of range.
     """
-
-    temporal = False
-    stride = 1
-    margin = 0
 
     def __init__(
         self,
@@ -104,7 +100,7 @@ class SpectralRecurrent(nn.Module):
         self.projection = FixedProjection(hidden, 32)
         self.feature_channels = self.projection.out_channels
 
-    def _encode(self, spectra: Tensor) -> Tensor:
+    def encode(self, spectra: Tensor) -> Tensor:
         """Return what the classifier sees, `[N, S]`, of spectra `[N, C]`."""
         steps = nn.functional.pad(spectra, (0, self.filling)) if self.filling else spectra
         sequence = steps.reshape(spectra.shape[0], self.steps, self.bands_per_step).transpose(0, 1)
@@ -112,39 +108,6 @@ class SpectralRecurrent(nn.Module):
         seen = states.transpose(0, 1).flatten(1) if self.head_kind == "all_states" else states
         return torch.tanh(self.norm(seen))
 
-    def _both(self, spectra: Tensor) -> tuple[Tensor, Tensor]:
-        encoded = self._encode(spectra)
-        # The last state has read the whole spectrum.
-        return self.classifier(encoded), self.projection(encoded[:, -self.hidden :, None, None])[:, :, 0, 0]
-
-    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Return raw outputs `[B, n_outputs, H, W]` of `x` `[B, C, H, W]` in normalised units."""
-        return per_pixel(x, lambda spectra: (self.classifier(self._encode(spectra)),), self.chunk)[0]
-
-    def forward_features(
-        self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return (raw outputs `[B, n_outputs, H, W]`, features `[B, F, H, W]`)."""
-        output, features = per_pixel(x, self._both, self.chunk)
-        return output, features
-
-
-def per_pixel(x: Tensor, run: Callable[[Tensor], tuple[Tensor, ...]], chunk: int) -> tuple[Tensor, ...]:
-    """Run something that reads spectra on every pixel of images.
-
-    Args:
-        x: `[B, C, H, W]`.
-        run: Takes spectra `[N, C]`, returns tensors `[N, D]`.
-        chunk: Pixels of one call where no gradient is needed (an exported graph has one call).
-
-    Returns:
-        The tensors as `[B, D, H, W]`.
-    """
-    batch, channels, height, width = x.shape
-    spectra = x.permute(0, 2, 3, 1).reshape(-1, channels)
-    if torch.is_grad_enabled() or torch.compiler.is_exporting():
-        results = run(spectra)
-    else:
-        parts = [run(part) for part in spectra.split(chunk)]
-        results = tuple(torch.cat(same) for same in zip(*parts, strict=True))
-    return tuple(result.reshape(batch, height, width, -1).permute(0, 3, 1, 2) for result in results)
+    def summarise(self, encoded: Tensor) -> Tensor:
+        """Return the last state `[N, H]`, which has read the whole spectrum."""
+        return encoded[:, -self.hidden :]

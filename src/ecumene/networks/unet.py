@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.core.optional import require
+from ecumene.networks.base import BaseNetwork, check_dropout
 from ecumene.networks.projection import FixedProjection
 from ecumene.networks.weights import load_encoder_weights
 
@@ -19,7 +20,7 @@ SHALLOW_FEATURES = 16
 """Channels that the shallow encoder map is projected to for outlier scores."""
 
 
-class UNet(nn.Module):
+class UNet(BaseNetwork):
     """U-Net (Ronneberger, Fischer, Brox 2015) with an encoder from segmentation-models-pytorch or timm.
 
     Raw outputs come from a 1x1-padded 3x3 convolution on the last decoder map, at the resolution of the
@@ -54,7 +55,7 @@ class UNet(nn.Module):
         ConfigurationError: If the encoder is unknown, or an argument is out of range.
     """
 
-    temporal = False
+    margin = 16
 
     def __init__(
         self,
@@ -66,8 +67,7 @@ class UNet(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigurationError(f"The dropout of a U-Net must be in [0, 1), but is {dropout}.")
+        check_dropout(dropout, "a U-Net")
         depth = len(decoder_channels)
         if not 3 <= depth <= 5 or min(decoder_channels) < 1:
             raise ConfigurationError(
@@ -83,7 +83,6 @@ class UNet(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.in_channels = in_channels
         self.stride = int(2**depth)
-        self.margin = 16
         channels = [int(number) for number in body.encoder.out_channels]
         # Encoders without a stage at half resolution report zero channels for it.
         self._shallow = next(level for level in range(1, len(channels)) if channels[level] > 0)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 from ecumene.networks.projection import FixedProjection
 
 SHALLOW_FEATURES = 16
@@ -25,7 +26,7 @@ class _DoubleConvolution(nn.Sequential):
         )
 
 
-class UNetSmall(nn.Module):
+class UNetSmall(BaseNetwork):
     """Four-level U-Net with padded convolutions.
 
     Differences from Ronneberger, Fischer, Brox (2015, doi 10.1007/978-3-319-24574-4_28): four levels instead of
@@ -50,7 +51,6 @@ class UNetSmall(nn.Module):
         ConfigurationError: If an argument is out of range.
     """
 
-    temporal = False
     stride = 8
     margin = 16
 

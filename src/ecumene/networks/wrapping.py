@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import BaseNetwork
 from ecumene.networks.contract import Network
 
 MOST_MEMBERS = 64
 
 
-class Wrapper(nn.Module, ABC):
+class Wrapper(BaseNetwork):
     """A network made of base networks; the raw output holds the base's channels once for each member.
 
     Args:
@@ -59,12 +60,8 @@ class Wrapper(nn.Module, ABC):
         """The first base network."""
         return self.bases[0]  # type: ignore[return-value]
 
-    def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Return raw outputs `[B, n_outputs, H, W]`, member-major."""
-        return self.forward_features(x, dates, valid)[0]
-
     @abstractmethod
     def forward_features(
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return (raw outputs `[B, n_outputs, H, W]`, features `[B, F, H, W]` of one pass for outlier scores)."""
+        """Return (raw outputs `[B, n_outputs, H, W]`, member-major; features `[B, F, H, W]` of one pass)."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
@@ -179,14 +179,6 @@ class Classification(Objective):
             "label_smoothing": self.label_smoothing,
             "dice_weight": self.dice_weight,
         }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_config`."""
-        arguments = {key: value for key, value in config.items() if key != "name"}
-        if "legend" in arguments:
-            arguments["legend"] = Legend.model_validate(arguments["legend"])
-        return cls(**arguments)
 
 
 class Segmentation(Classification):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from ecumene.legends import Legend
 from ecumene.objectives.prediction import LayerSpec, Prediction
@@ -99,6 +99,9 @@ class Objective(ABC):
         """Return JSON-able arguments with the key `name`, read back by `objectives.build_objective`."""
 
     @classmethod
-    @abstractmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Objective:
-        """Rebuild from `to_config`."""
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_config`, whose keys but `name` are arguments."""
+        arguments = {key: value for key, value in config.items() if key != "name"}
+        if "legend" in arguments:
+            arguments["legend"] = Legend.model_validate(arguments["legend"])
+        return cls(**arguments)

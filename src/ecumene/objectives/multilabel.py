@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
@@ -76,7 +76,7 @@ class MultiLabel(Objective):
         return label_loss(output, target, valid, self.positive_weights)
 
     def metrics(self) -> Any:
-        """Return `macro_f1` and `accuracy`, each the mean over labels."""
+        """Return `macro_f1` and `accuracy`, each the mean over labels, and `micro_f1` over all labels of all scenes."""
         from ecumene.core.optional import require
 
         library, number = require("torchmetrics"), len(self._legend)
@@ -84,6 +84,9 @@ class MultiLabel(Objective):
             {
                 "macro_f1": library.classification.MultilabelF1Score(
                     num_labels=number, average="macro", ignore_index=-1
+                ),
+                "micro_f1": library.classification.MultilabelF1Score(
+                    num_labels=number, average="micro", ignore_index=-1
                 ),
                 "accuracy": library.classification.MultilabelAccuracy(
                     num_labels=number, average="macro", ignore_index=-1
@@ -147,11 +150,3 @@ class MultiLabel(Objective):
             "positive_weights": None if self.positive_weights is None else list(self.positive_weights),
             "thresholds": list(self.thresholds),
         }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_config`."""
-        arguments = {key: value for key, value in config.items() if key != "name"}
-        if "legend" in arguments:
-            arguments["legend"] = Legend.model_validate(arguments["legend"])
-        return cls(**arguments)

@@ -144,11 +144,6 @@ class NumericObjective(Objective):
             **({} if maps is None else {"variance_maps": [entry.to_config() for entry in maps]}),
         }
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_config`."""
-        return cls(**{key: value for key, value in config.items() if key != "name"})
-
 
 def _read_maps(maps: Maps | None, targets: int, scale: float) -> tuple[VarianceMap, ...] | None:
     """Return the maps of variances, one a target."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
@@ -213,11 +213,3 @@ class SettlementZones(Objective):
             "legend": self._legend.model_dump(mode="json"),
             "extent_error": None if self.extent_error is None else list(self.extent_error),
         }
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Rebuild from `to_config`."""
-        arguments = {key: value for key, value in config.items() if key != "name"}
-        if "legend" in arguments:
-            arguments["legend"] = Legend.model_validate(arguments["legend"])
-        return cls(**arguments)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import IntEnum
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,3 +38,11 @@ class Sample(TypedDict):
     valid: NDArray[np.bool_]
     dates: NotRequired[NDArray[np.int64]]
     sensor: NotRequired[str]
+
+
+def digest_of(*arrays: NDArray[Any]) -> bytes:
+    """Return the SHA-256 of the contents of arrays, which changes whenever a sample or their order does."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()

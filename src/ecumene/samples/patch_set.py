@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import LabelError
 from ecumene.core.window import Window
-from ecumene.samples.contract import IGNORE, Sample
+from ecumene.samples.contract import IGNORE, Sample, digest_of
 from ecumene.scenes.contract import Channel
 
 
@@ -90,6 +90,10 @@ class PatchSet:
             self.channels,
             windows,
         )
+
+    def digest(self) -> bytes:
+        """Return a SHA-256 of images and labels."""
+        return digest_of(self.image, self.mask)
 
     @staticmethod
     def concatenate(sets: Sequence[PatchSet]) -> PatchSet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import LabelError
-from ecumene.samples.contract import IGNORE, Sample
+from ecumene.samples.contract import IGNORE, Sample, digest_of
 from ecumene.scenes.contract import Channel
 
 Answers = NDArray[np.int64] | NDArray[np.float32]
@@ -143,7 +142,4 @@ class SceneSet:
 
     def digest(self) -> bytes:
         """Return a SHA-256 of images and labels."""
-        digest = hashlib.sha256()
-        for array in (self.image, self.label):
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.digest()
+        return digest_of(self.image, self.label)

@@ -108,11 +108,7 @@ class Block:
 
 @runtime_checkable
 class Stack(Protocol):
-    """What samples and mapping need of any stack of scenes (implemented by `scenes.stack.SceneStack`).
-
-    A stack whose grid is not that of its pixels has a method `read_intact(window)`, which returns the block and the
-    windows of its grid that could not be decoded.
-    """
+    """What samples and mapping need of any stack of scenes (implemented by `scenes.stack.SceneStack`)."""
 
     @property
     def geobox(self) -> GeoBox:
@@ -132,6 +128,12 @@ class Stack(Protocol):
 
     def read(self, window: Window) -> Block:
         """Read a window (it may reach over the border: NaN there). Thread-safe."""
+
+    def read_intact(self, window: Window) -> tuple[Block, tuple[Window, ...]]:
+        """Return what `read` does with NaN where pixels cannot be decoded, and the windows of the grid they are in.
+
+        See `scenes.damage.read_around_damage`.
+        """
 
     def select(self, channels: Sequence[str]) -> Stack:
         """Return the stack with these channel keys, in this order."""

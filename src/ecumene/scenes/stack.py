@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 from ecumene.core.errors import ContractError, SceneError
 from ecumene.core.window import Window
 from ecumene.scenes.contract import Block, Channel, SceneSource
+from ecumene.scenes.damage import read_around_damage
 from ecumene.scenes.frames import Frame, by_sensor, choose_channels, make_frames
 from ecumene.scenes.grid import ground_sampling_m, window_geobox
 from ecumene.scenes.masks import clear_sky
@@ -76,6 +77,10 @@ class SceneStack:
         valid = ~np.isnan(image.sum(axis=1)) if self.channels else np.zeros((len(self.frames), *grid.shape), bool)
         dates = [0 if time is None else int(time.astype("datetime64[D]").astype(np.int64)) for time in self.times]
         return Block(image=image, valid=valid, dates=np.array(dates, np.int32))
+
+    def read_intact(self, window: Window) -> tuple[Block, tuple[Window, ...]]:
+        """Read a window with NaN for what cannot be decoded; see `scenes.contract.Stack`."""
+        return read_around_damage(self, window)
 
     def _read_mosaic(self, mosaic: Sequence[SceneSource], grid: GeoBox, image: NDArray[np.float32]) -> None:
         """Fill one sensor's channels of `image` `[C, H, W]` from adjacent scenes.

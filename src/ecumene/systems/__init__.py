@@ -22,6 +22,8 @@ _MODULES = (
     "sen2lcz_net_mf",
     "so2sat_resnext",
     "so2sat_resnext_cbam",
+    "so2sat_svm",
+    "so2sat_rf",
     "hse_lcz_mtl",
     "eurosat_resnet50",
     "eurosat_googlenet",

@@ -55,7 +55,8 @@ class System(BaseModel):
         title: One line for people.
         task: Kind of output.
         reads: `image`: one date at a time, windows; `series`: all dates, per pixel; `pixel`: the bands
-            (of all dates) of one pixel; `scene`: a whole image, which gets one answer.
+            (of all dates) of one pixel; `scene`: a whole image, which gets one answer (forests and machines see
+            statistics of its bands, `models.image_statistics`).
         kind: Who learns: a network, a forest, boosting, a support vector machine.
         network: Name in the network registry (networks only).
         network_arguments: Its arguments but for channels and outputs.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ecumene.samples.augmentation import Augmentation
 from ecumene.samples.contract import Sample
+from ecumene.training.batch_order import BatchOrder
 
 if TYPE_CHECKING:
     from ecumene.samples.patches import PatchSet
@@ -49,31 +50,16 @@ class Batches:
         augmentation: Augmentation | None = None,
         shuffle: bool = False,
     ) -> None:
-        self._patches = patches
-        self._size = batch_size
-        self._epoch = epoch
-        self._seed = seed
-        self._augmentation = augmentation
-        self._shuffle = shuffle
-
-    def _bounds(self) -> list[tuple[int, int]]:
-        count = len(self._patches)
-        bounds = [(start, min(start + self._size, count)) for start in range(0, count, self._size)]
-        # Batch statistics of a single sample mean nothing: it joins the batch before.
-        if self._shuffle and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1:
-            bounds[-2:] = [(bounds[-2][0], count)]
-        return bounds
+        self._patches, self._epoch, self._seed, self._augmentation = patches, epoch, seed, augmentation
+        self._order = BatchOrder(len(patches), batch_size, seed, shuffle)
 
     def __len__(self) -> int:
-        return len(self._bounds())
+        return len(self._order)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         epoch = self._epoch()
-        order = np.arange(len(self._patches))
-        if self._shuffle:
-            order = np.random.default_rng([self._seed, epoch]).permutation(len(order))
-        for start, stop in self._bounds():
-            yield self._batch(order[start:stop], epoch)
+        for index in self._order.batches(epoch):
+            yield self._batch(index, epoch)
 
     def _batch(self, index: NDArray[np.int64], epoch: int) -> dict[str, Tensor]:
         patches = self._patches
@@ -85,7 +71,7 @@ class Batches:
             for start in range(0, len(index), PIXELS_OF_A_STRIP):
                 part = slice(start, start + PIXELS_OF_A_STRIP)
                 image[part] = self._augmented_pixels(index[part], epoch)
-        batch = {"image": torch.from_numpy(image), "target": _target(patches.mask[index])}
+        batch = {"image": torch.from_numpy(image), "target": target_tensor(patches.mask[index])}
         if image.ndim == 5:
             batch["dates"] = torch.from_numpy(np.asarray(patches.dates[index], np.float32))
         return batch
@@ -108,7 +94,8 @@ class Batches:
         return np.moveaxis(image, -2, 0)[..., None, :]
 
 
-def _target(values: Any) -> Tensor:
+def target_tensor(values: Any) -> Tensor:
+    """Return targets as float32 or int64, as numbers or classes are."""
     array = np.asarray(values)
     return torch.from_numpy(np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else np.int64))
 
@@ -117,7 +104,7 @@ def _stack(samples: list[Sample]) -> dict[str, Tensor]:
     targets: list[Any] = [sample["mask"] if "mask" in sample else sample["label"] for sample in samples]
     batch = {
         "image": torch.from_numpy(np.stack([np.asarray(sample["image"], np.float32) for sample in samples])),
-        "target": _target(np.stack(targets)),
+        "target": target_tensor(np.stack(targets)),
     }
     if "dates" in samples[0] and samples[0]["image"].ndim == 4:
         batch["dates"] = torch.from_numpy(np.stack([np.asarray(s["dates"], np.float32) for s in samples]))

@@ -106,12 +106,27 @@ class Bookkeeping(lightning.Callback):  # type: ignore[misc,name-defined]
             write_tensors(self.folder / BEST, learner.evaluated_state(), {"epoch": epoch})
         elapsed = self.seconds + time.monotonic() - self._began
         last = epoch + 1 >= self.options.epochs
-        self.finished = last or epoch - max(self.best_epoch, 0) >= self.options.patience
+        self.finished = last or self._stalled() >= self.options.patience
         if self.finished or self._late(elapsed):
             trainer.should_stop = True
         self._log(trainer, results, epoch, rate)
         self._checkpoint(trainer, learner, elapsed)
         self.progress(epoch + 1, self.options.epochs, f"{self.metric} {value:.3f}")
+
+    def validation_losses(self) -> list[float]:
+        """Return the validation losses of all epochs that are done."""
+        return [row["validation_loss"] for row in self.history]
+
+    def _stalled(self) -> int:
+        """Return the epochs since the figure that ends the training was best."""
+        done, figure = len(self.history), self.options.stop_monitor
+        if figure is None or figure == self.metric:
+            return int(self.history[-1]["epoch"]) - max(self.best_epoch, 0)
+        if figure not in self.history[-1]:
+            raise ConfigurationError(f"The training is to stop by {figure!r}, which the objective does not measure.")
+        sign = 1.0 if figure.endswith("loss") else -1.0
+        values = [sign * row[figure] for row in self.history]
+        return done - 1 - values.index(min(values))
 
     def _late(self, elapsed: float) -> bool:
         """Whether another epoch, as long as the mean of those done, would end after the time limit."""

@@ -26,20 +26,16 @@ from ecumene.models.memory_layout import to_channels_last
 from ecumene.models.torch_execution import has_native_bfloat16
 from ecumene.networks import build_network
 from ecumene.objectives import Members, build_objective
-from ecumene.objectives.contract import Objective
+from ecumene.objectives.contract import Direction, Objective
 from ecumene.samples.augmentation import Augmentation
-from ecumene.samples.scene_set import SceneSamples
 from ecumene.training.balance import class_weights
-from ecumene.training.batches import Batches, default_batch_size
+from ecumene.training.loaders import batches_of, usual_batch_size
 from ecumene.training.options import TrainingOptions
-from ecumene.training.scene_batches import SceneBatches, scene_batch_size
 from ecumene.training.seeding import seeded
 
 if TYPE_CHECKING:
-    from ecumene.samples.patches import PatchSet
     from ecumene.training.bookkeeping import Bookkeeping
-
-    Data = PatchSet | SceneSamples
+    from ecumene.training.loaders import Data
 
 
 @dataclass(frozen=True)
@@ -114,7 +110,7 @@ def fit_network(
         mark = _fingerprint(
             network_name, network_arguments, objective, inputs, options, (train, validation), (initial, frozen)
         )
-        book = Bookkeeping(folder, logs, options, objective.monitor, mark, progress)
+        book = Bookkeeping(folder, logs, options, monitor_of(objective, options.monitor), mark, progress)
         resumed = book.resume()
         if not (resumed and book.finished):
             network = build_network(network_name, pretrained=not resumed, **network_arguments)
@@ -162,12 +158,10 @@ def _run(
     from ecumene.training.learner import Learner
 
     lightning = require("lightning")
-    kind: Any = SceneBatches if isinstance(train, SceneSamples) else Batches
-    usual = scene_batch_size(len(train)) if isinstance(train, SceneSamples) else default_batch_size(train)
-    size = options.batch_size or usual
+    size = options.batch_size or usual_batch_size(train)
     first_epoch = len(book.history)
     learner: Any = None
-    batches = kind(
+    batches = batches_of(
         train,
         size,
         epoch=lambda: learner.epoch,
@@ -184,6 +178,7 @@ def _run(
         first_epoch=first_epoch,
         first_step=book.step,
     )
+    learner.past_losses = book.validation_losses
     trainer = lightning.Trainer(
         max_epochs=options.epochs - first_epoch,
         accelerator=options.accelerator,
@@ -199,8 +194,15 @@ def _run(
         log_every_n_steps=1_000_000,
     )
     began = time.monotonic()
-    trainer.fit(learner, batches, kind(validation, size))
+    trainer.fit(learner, batches, batches_of(validation, size))
     book.seconds += time.monotonic() - began
+
+
+def monitor_of(objective: Objective, figure: str | None) -> tuple[str, Direction]:
+    """Return what chooses the best epoch, and the direction that is better."""
+    if figure is None or figure == objective.monitor[0]:
+        return objective.monitor
+    return figure, "min" if figure.endswith("loss") else "max"
 
 
 def balanced_objective(objective: Objective, train: Data, options: TrainingOptions) -> Objective:
@@ -251,11 +253,7 @@ def _fingerprint(
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode())
     for patches in sets:
-        if isinstance(patches, SceneSamples):
-            digest.update(patches.digest())
-            continue
-        for array in (patches.image, patches.mask):
-            digest.update(np.ascontiguousarray(array).data)
+        digest.update(patches.digest())
     for name, array in sorted((start[0] or {}).items()):
         digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
     if start[1]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,28 @@ from torch import Tensor, nn
 from ecumene.core.optional import require
 from ecumene.models.contract import InputBand
 from ecumene.models.deployed import normalise_tensor
+from ecumene.networks.contract import OwnLoss
 from ecumene.objectives import Members
 from ecumene.objectives.contract import Objective
 from ecumene.training.options import TrainingOptions
 
 lightning = require("lightning")
+
+
+def falls(losses: Sequence[float], patience: int) -> int:
+    """Return how often a rate has fallen: whenever the loss has not got lower for so many epochs.
+
+    Args:
+        losses: Of the epochs in their order.
+        patience: Epochs without a lower loss before a fall, and again before the next one.
+    """
+    lowest, waited, count = math.inf, 0, 0
+    for loss in losses:
+        waited = 0 if loss < lowest else waited + 1
+        lowest = min(lowest, loss)
+        if waited >= patience:
+            count, waited = count + 1, 0
+    return count
 
 
 class Learner(lightning.LightningModule):  # type: ignore[misc,name-defined]
@@ -55,6 +72,8 @@ class Learner(lightning.LightningModule):  # type: ignore[misc,name-defined]
         self.done = first_step
         self.register_buffer("mean", torch.tensor([band.mean for band in inputs])[:, None, None])
         self.register_buffer("std", torch.tensor([band.std for band in inputs])[:, None, None])
+        self.past_losses: Callable[[], Sequence[float]] = tuple
+        """Returns the validation losses of all epochs that are done, of earlier runs too."""
         self.average: dict[str, Tensor] = {}
         self.results: dict[str, float] = {}
         self._losses: dict[str, list[Tensor]] = {"train": [], "validation": []}
@@ -85,19 +104,27 @@ class Learner(lightning.LightningModule):  # type: ignore[misc,name-defined]
             return output.float(), batch["target"], valid.any(dim=1) if valid.ndim == 4 else valid
 
     def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate: linear warm-up, then half a cosine (Loshchilov and Hutter 2017) or falls."""
+        """Return the learning rate: linear warm-up, then half a cosine (Loshchilov and Hutter 2017), falls, or none."""
         options = self.options
         warmup = max(1 if options.schedule == "cosine" else 0, round(options.warmup * self.steps))
         if step < warmup:
             return options.learning_rate * (step + 1) / warmup
         if options.schedule == "step":
             return options.learning_rate * options.step_factor ** (self.epoch // options.step_epochs)
+        if options.schedule == "plateau":
+            return options.learning_rate * options.step_factor ** falls(self.past_losses(), options.step_epochs)
+        if options.schedule == "constant":
+            return options.learning_rate
         share = min(1.0, (step - warmup) / max(1, self.steps - warmup))
         low = options.final_learning_rate
         return options.learning_rate * (low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * share)))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return AdamW (Loshchilov, Hutter 2019), Nadam (Dozat 2016) or Adadelta (Zeiler 2012); biases do not decay."""
+        """Return AdamW (Loshchilov, Hutter 2019), Adam (Kingma, Ba 2015), Nadam (Dozat 2016), Adadelta or RMSProp.
+
+        Biases do not decay. Adam, Adadelta (Zeiler 2012) and RMSProp (Tieleman, Hinton 2012) add the decay to the
+        gradient, as they were published; AdamW and Nadam shrink the weights.
+        """
         decayed = [p for p in self.network.parameters() if p.requires_grad and p.ndim > 1]
         others = [p for p in self.network.parameters() if p.requires_grad and p.ndim <= 1]
         groups = [
@@ -109,6 +136,10 @@ class Learner(lightning.LightningModule):  # type: ignore[misc,name-defined]
             return torch.optim.NAdam(used, lr=self.options.learning_rate, decoupled_weight_decay=True)
         if self.options.optimiser == "adadelta":
             return torch.optim.Adadelta(used, lr=self.options.learning_rate)
+        if self.options.optimiser == "adam":
+            return torch.optim.Adam(used, lr=self.options.learning_rate)
+        if self.options.optimiser == "rmsprop":
+            return torch.optim.RMSprop(used, lr=self.options.learning_rate, alpha=0.9)
         return torch.optim.AdamW(used, lr=self.options.learning_rate)
 
     def on_train_epoch_start(self) -> None:
@@ -124,14 +155,12 @@ class Learner(lightning.LightningModule):  # type: ignore[misc,name-defined]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        own = getattr(self.network, "training_loss", None)
-        if own is None:
-            loss = self.objective.loss(*self._run(batch))
-        else:
-            # Networks whose members see different samples at once say themselves how they are trained.
+        if isinstance(self.network, OwnLoss):
             x, valid = self._input(batch)
             base = self.objective.base if isinstance(self.objective, Members) else self.objective
-            loss = own(base.loss, x, batch["target"], valid)
+            loss = self.network.training_loss(base.loss, x, batch["target"], valid)
+        else:
+            loss = self.objective.loss(*self._run(batch))
         self._losses["train"].append(loss.detach())
         return loss
 

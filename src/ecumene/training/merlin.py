@@ -20,6 +20,7 @@ from ecumene.core.progress import Progress, silent
 from ecumene.networks.merlin import MerlinUNet, merlin_loss
 from ecumene.physics.speckle.result import Despeckled, assemble
 from ecumene.physics.speckle.slc import centre_spectrum, complex_image
+from ecumene.training.descent import descend
 from ecumene.training.seeding import seeded
 
 _WINDOW = 512
@@ -101,12 +102,8 @@ def train_merlin(
         for step in range(steps):
             x, other, counted = _crops(rng, inputs, targets, mask, crop, batch)
             loss = merlin_loss(network(x) * std + mean, other, counted)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
+            losses.append(descend(network, optimiser, loss, 1.0))
             schedule.step()
-            losses.append(float(loss.detach()))
             progress(step + 1, steps, "steps")
     network.eval()
     edges = np.linspace(0, steps, min(20, steps) + 1).astype(int)

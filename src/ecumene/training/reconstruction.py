@@ -14,6 +14,7 @@ from ecumene.core.errors import ConfigurationError, LabelError, SceneError
 from ecumene.core.progress import Progress, silent
 from ecumene.explanation.neurons import Neuron, rank_neurons
 from ecumene.networks.residual_deconv import PATCH, WIDTHS, ResidualConvDeconv
+from ecumene.training.descent import descend
 from ecumene.training.seeding import seeded
 
 LAYER = "encoder.stages.0"
@@ -100,12 +101,8 @@ def learn_reconstruction(
             x = torch.stack([scaled[:, r : r + patch, c : c + patch] for r, c in drawn])
             counted = torch.stack([mask[r : r + patch, c : c + patch] for r, c in drawn])[:, None]
             error = ((network(x) - x).square() * counted).sum() / (counted.sum() * len(image))
-            optimiser.zero_grad()
-            error.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-            optimiser.step()
+            losses.append(descend(network, optimiser, error, 1.0))
             schedule.step()
-            losses.append(float(error.detach()))
             progress(step + 1, steps, "steps without labels")
     parts = np.array_split(np.array(losses), min(20, steps))
     return Reconstruction(

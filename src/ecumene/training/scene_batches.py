@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,8 @@ from torch import Tensor
 from ecumene.samples.augmentation import Augmentation
 from ecumene.samples.batch_augmentation import augment_batch
 from ecumene.samples.scene_set import SceneSamples
+from ecumene.training.batch_order import BatchOrder
+from ecumene.training.batches import target_tensor
 
 WORKERS = 2
 AHEAD = 3
@@ -54,27 +57,17 @@ class SceneBatches:
         shuffle: bool = False,
         workers: int = WORKERS,
     ) -> None:
-        self._scenes, self._size, self._epoch, self._seed = scenes, batch_size, epoch, seed
-        self._augmentation, self._shuffle, self._workers = augmentation, shuffle, max(1, workers)
+        self._scenes, self._epoch, self._seed = scenes, epoch, seed
+        self._augmentation, self._workers = augmentation, max(1, workers)
+        self._order = BatchOrder(len(scenes), batch_size, seed, shuffle)
         self._pinned = torch.cuda.is_available()
 
-    def _bounds(self) -> list[tuple[int, int]]:
-        count = len(self._scenes)
-        bounds = [(start, min(start + self._size, count)) for start in range(0, count, self._size)]
-        # Batch statistics of a single sample mean nothing: it joins the batch before.
-        if self._shuffle and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1:
-            bounds[-2:] = [(bounds[-2][0], count)]
-        return bounds
-
     def __len__(self) -> int:
-        return len(self._bounds())
+        return len(self._order)
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         epoch = self._epoch()
-        order = np.arange(len(self._scenes))
-        if self._shuffle:
-            order = np.random.default_rng([self._seed, epoch]).permutation(len(order))
-        parts = deque(order[start:stop] for start, stop in self._bounds())
+        parts = deque(self._order.batches(epoch))
         waiting: deque[Future[dict[str, Tensor]]] = deque()
         pool = ThreadPoolExecutor(self._workers, "batches")
         try:
@@ -87,11 +80,11 @@ class SceneBatches:
 
     def _batch(self, index: NDArray[np.int64], epoch: int) -> dict[str, Tensor]:
         scenes = self._scenes.read(index)
-        image = scenes.image
+        image: Any = scenes.image
         if self._augmentation is not None:
             # One generator for each sample of each epoch: nothing depends on what was drawn before.
             generators = [np.random.default_rng([self._seed, epoch, int(number)]) for number in index]
             image = augment_batch(image, self._augmentation, generators)
-        label = np.ascontiguousarray(scenes.label, np.float32 if scenes.label.dtype.kind == "f" else np.int64)
-        batch = {"image": torch.from_numpy(np.ascontiguousarray(image, np.float32)), "target": torch.from_numpy(label)}
+        image = torch.from_numpy(np.ascontiguousarray(image, np.float32))
+        batch = {"image": image, "target": target_tensor(scenes.label)}
         return {name: tensor.pin_memory() for name, tensor in batch.items()} if self._pinned else batch

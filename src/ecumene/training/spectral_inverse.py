@@ -16,6 +16,7 @@ from ecumene.networks.spectral_inverse import SpectralInverse, gaussian_loss
 from ecumene.physics.retrieval.estimation import fit_linear
 from ecumene.physics.retrieval.forward import ForwardModel
 from ecumene.physics.retrieval.sampling import sobol_states
+from ecumene.training.descent import descend
 from ecumene.training.seeding import seeded
 
 Float = NDArray[np.float64]
@@ -231,10 +232,7 @@ def _train_member(
             for chosen in torch.from_numpy(draw.permutation(len(goal))).split(batch):
                 mean, log_variance = network(noisy[chosen])
                 loss = gaussian_loss(mean, log_variance, targets[chosen])
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-                optimiser.step()
+                descend(network, optimiser, loss, 5.0)
             schedule.step()
             progress(place[0] * epochs + epoch + 1, place[1] * epochs, "epochs")
     network.eval()

@@ -89,6 +89,25 @@ def fit_vector(
     return VectorScaling(tuple(found[:classes].tolist()), tuple(found[classes:].tolist()))
 
 
+def fit_platt(logits: Array, target: Labels, weight: Array, prior: float) -> tuple[float, float]:
+    """Return factor w and offset b of the logits of presence `[N, M]` (Platt 1999), targets 0 and 1.
+
+    Minimised is the weighted negative log-likelihood of pooled members plus `prior` / 2 ((w - 1)^2 + b^2).
+    """
+    two = np.zeros((*logits.shape, 2))
+
+    def loss(parameters: Array) -> tuple[float, Array]:
+        factor, offset = parameters
+        two[..., 1] = factor * logits + offset
+        value, gradient = loss_and_gradient(two, target, weight)
+        value += 0.5 * prior * float((factor - 1.0) ** 2 + offset**2)
+        by_factor = float((gradient[..., 1] * logits).sum()) + prior * (factor - 1.0)
+        return value, np.array([by_factor, float(gradient[..., 1].sum()) + prior * offset])
+
+    found = _minimise(loss, np.array([1.0, 0.0]))
+    return float(found[0]), float(found[1])
+
+
 def fit_dirichlet(
     logits: Array, target: Labels, weight: Array, strength: float, start: DirichletScaling | None = None
 ) -> DirichletScaling:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.trust.block_coverage import BlockCoverage, block_shares, error_over_blocks
 from ecumene.trust.measures import risk_coverage_curve
 
 Floats = NDArray[np.floating]
@@ -171,14 +172,12 @@ def interval_width(lower: Floats, upper: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class IntervalReport:
-    """Coverage and width of intervals on elements that they were not fitted on.
+class IntervalReport(BlockCoverage):
+    """Coverage and width of intervals on elements that they were not fitted on; see `BlockCoverage`.
+
+    A worst block has at least `FEWEST_IN_A_BLOCK` elements.
 
     Attributes:
-        coverage: Share of all truths inside.
-        block_coverage: Mean over blocks of that share, every block with the same weight.
-        block_error: Standard error of that mean over blocks; None with one block.
-        worst_block: Smallest share of a block of at least `FEWEST_IN_A_BLOCK` elements; None where there is none.
         blocks: Share of each block, in the order of the blocks' numbers.
         mean_width: Mean width, in the target's unit.
         score: Mean `interval_score`.
@@ -186,10 +185,6 @@ class IntervalReport:
             as was wanted; intervals that are not shorter are worth nothing.
     """
 
-    coverage: float
-    block_coverage: float
-    block_error: float | None
-    worst_block: float | None
     blocks: tuple[float, ...]
     mean_width: float
     score: float
@@ -197,11 +192,7 @@ class IntervalReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
-        return {
-            "coverage": self.coverage,
-            "coverage_mean_of_blocks": self.block_coverage,
-            "coverage_standard_error_over_blocks": self.block_error,
-            "coverage_worst_block": self.worst_block,
+        return super().to_dict() | {
             "coverage_per_block": list(self.blocks),
             "blocks": len(self.blocks),
             "mean_width": self.mean_width,
@@ -233,15 +224,13 @@ def interval_report(
     known = np.isfinite(y)
     low, high, y = low[known], high[known], y[known]
     inside = (low <= y) & (y <= high)
-    _, number = np.unique(block[known], return_inverse=True)
-    counts = np.bincount(number)
-    shares = np.bincount(number, weights=inside) / counts
+    shares, counts = block_shares(inside, block[known])
     large = shares[counts >= FEWEST_IN_A_BLOCK]
     ends = np.quantile(y, (0.5 - 0.5 * coverage, 0.5 + 0.5 * coverage))
     return IntervalReport(
         coverage=float(inside.mean()),
         block_coverage=float(shares.mean()),
-        block_error=float(shares.std(ddof=1) / np.sqrt(len(shares))) if len(shares) > 1 else None,
+        block_error=error_over_blocks(shares),
         worst_block=float(large.min()) if large.size else None,
         blocks=tuple(shares.tolist()),
         mean_width=interval_width(low, high),

@@ -158,7 +158,7 @@ def choose_scaling(
     for name, fit in tried.items():
         # The folds' minima lie near the one of all blocks, from where they are found several times faster.
         fitted[name] = fit(z, t, block_weights(block), PRIOR / len(names), None)
-        gains[name] = _gain(_held_out_gains(z, t, block, fit, fitted[name]))
+        gains[name] = gain_of_blocks(_held_out_gains(z, t, block, fit, fitted[name]), CONFIDENCE)
     highest = max(low for _, low in gains.values())
     best = next(name for name, (_, low) in gains.items() if low >= highest - 0.1 * abs(highest))
     if highest <= 0.0:
@@ -196,13 +196,13 @@ def _held_out_gains(logits: Array, target: Labels, block: NDArray[np.intp], fit:
     return np.bincount(block, weights=gained) / np.bincount(block)
 
 
-def _gain(gains: Array) -> tuple[float, float]:
-    """Return (mean gain, its one-sided lower confidence bound over blocks)."""
+def gain_of_blocks(gains: Array, confidence: float) -> tuple[float, float]:
+    """Return (mean of the gains of blocks `[B]`, its one-sided lower confidence bound)."""
     from scipy.stats import t as student
 
     error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
     mean = float(gains.mean())
-    return mean, mean - float(student.ppf(CONFIDENCE, len(gains) - 1)) * error
+    return mean, mean - float(student.ppf(confidence, len(gains) - 1)) * error
 
 
 def fit_named(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.trust.block_coverage import BlockCoverage, block_shares, error_over_blocks
 
 
 @dataclass(frozen=True)
-class SetReport:
-    """Coverage and size of class sets on elements that they were not fitted on.
+class SetReport(BlockCoverage):
+    """Coverage and size of class sets on elements that they were not fitted on; see `BlockCoverage`.
 
     Attributes:
-        coverage: Share of all elements whose set holds the truth.
-        block_coverage: Mean over blocks of that share, every block with the same weight.
-        block_error: Standard error of that mean over blocks; None with one block.
-        worst_block: Smallest share of a block.
         n_blocks: Blocks.
         class_coverage: Share within each true class; None for classes that do not occur.
         mean_size: Mean number of classes in a set.
@@ -29,10 +25,6 @@ class SetReport:
             nothing else, at the coverage that was found; sets that are not smaller are worth nothing.
     """
 
-    coverage: float
-    block_coverage: float
-    block_error: float | None
-    worst_block: float
     n_blocks: int
     class_coverage: tuple[float | None, ...]
     mean_size: float
@@ -41,11 +33,7 @@ class SetReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able form."""
-        return {
-            "coverage": self.coverage,
-            "coverage_mean_of_blocks": self.block_coverage,
-            "coverage_standard_error_over_blocks": self.block_error,
-            "coverage_worst_block": self.worst_block,
+        return super().to_dict() | {
             "blocks": self.n_blocks,
             "coverage_per_class": list(self.class_coverage),
             "mean_size": self.mean_size,
@@ -72,8 +60,7 @@ def set_report(
         raise ConfigurationError(f"Class sets [N, K] and targets [N] do not fit: {inside.shape} and {truth.shape}.")
     hit = inside[np.arange(len(truth)), truth]
     labels = np.arange(len(truth)) if groups is None else np.asarray(groups)
-    _, block, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    by_block = np.bincount(block, weights=hit) / counts
+    by_block, _ = block_shares(hit, labels)
     number = inside.shape[1]
     classes = np.bincount(truth, minlength=number)
     hits = np.bincount(truth, weights=hit, minlength=number)
@@ -81,7 +68,7 @@ def set_report(
     return SetReport(
         coverage=float(hit.mean()),
         block_coverage=float(by_block.mean()),
-        block_error=float(by_block.std(ddof=1) / math.sqrt(len(by_block))) if len(by_block) > 1 else None,
+        block_error=error_over_blocks(by_block),
         worst_block=float(by_block.min()),
         n_blocks=len(by_block),
         class_coverage=tuple(float(h / c) if c else None for h, c in zip(hits, classes, strict=True)),

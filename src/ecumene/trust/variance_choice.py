@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.trust.recalibration import BLOCKS_A_KNOT, Floats, IsotonicVariance
-from ecumene.trust.scaling_fit import FEWEST_BLOCKS, MOST_FOLDS, block_weights
+from ecumene.trust.scaling_fit import FEWEST_BLOCKS, MOST_FOLDS, block_weights, gain_of_blocks
 
 Array = NDArray[np.float64]
 Fit = Callable[[Array, Array, NDArray[np.intp]], "float | IsotonicVariance"]
@@ -107,7 +107,9 @@ def choose_variance(
     tried: dict[str, Fit] = {"factor": _factor}
     if count >= BLOCKS_FOR_A_MAP:
         tried["isotonic"] = _isotonic
-    gains = {name: _bound(_held_out_gains(residual, spread, block, fit)) for name, fit in tried.items()}
+    gains = {
+        name: gain_of_blocks(_held_out_gains(residual, spread, block, fit), CONFIDENCE) for name, fit in tried.items()
+    }
     highest = max(low for _, low in gains.values())
     if highest <= 0.0:
         note = (
@@ -184,12 +186,3 @@ def _held_out_gains(residual: Array, spread: Array, block: NDArray[np.intp], fit
 
 def _log_likelihood(residual: Array, spread: Array) -> Array:
     return np.asarray(-np.log(spread) - 0.5 * (residual / spread) ** 2)
-
-
-def _bound(gains: Array) -> tuple[float, float]:
-    """Return (mean gain, its one-sided lower confidence bound over blocks)."""
-    from scipy.stats import t as student
-
-    error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
-    mean = float(gains.mean())
-    return mean, mean - float(student.ppf(CONFIDENCE, len(gains) - 1)) * error

@@ -19,7 +19,7 @@ from ecumene.core.files import ensure_writable_folder, multihash_of, write_json,
 from ecumene.mapping.checksums import InputFile, InputRecord
 from ecumene.mapping.cog import class_table, write_category_names, write_cog
 from ecumene.mapping.item import band_objects, file_asset, footprint, layer_asset, slug
-from ecumene.mapping.plan import Plan
+from ecumene.mapping.plan import Plan, crs_text, plan_of_files
 from ecumene.mapping.product import ITEM_NAME, PRODUCT_VERSION, Product, open_product
 from ecumene.mapping.quicklook import write_quicklook
 from ecumene.mapping.stac_models import EXTENSIONS, validate_item
@@ -138,36 +138,11 @@ def write_array_product(out: Path, product: ArrayProduct) -> Product:
 
 
 def _plan(product: ArrayProduct) -> Plan:
-    """One window that is the whole grid: mapping's writers need grid and compression from a plan."""
-    shape = (int(product.geobox.shape[0]), int(product.geobox.shape[1]))
     crs = product.geobox.crs
     if crs is None:
         raise ProductError("A product needs a coordinate system; declare the scene's with --crs.")
-    epsg = crs.to_epsg()
-    a = product.geobox.affine
-    return Plan(
-        crs=f"EPSG:{epsg}" if epsg else crs.to_wkt(),
-        transform=(a.a, a.b, a.c, a.d, a.e, a.f),
-        shape=shape,
-        window=shape,
-        overlap=0,
-        multiple=1,
-        tile_windows=(1, 1),
-        batch_size=1,
-        backend="none",
-        precision="fp64",
-        threads=1,
-        layers=tuple(spec.name for spec, _ in product.layers),
-        polygons=False,
-        minimum_mapping_unit_m2=0.0,
-        compress="zstd",
-        blocksize=512,
-        model=product.name,
-        model_checksum="",
-        inputs=product.inputs,
-        frames=(),
-        channels=(),
-    )
+    specs = [spec for spec, _ in product.layers]
+    return plan_of_files(product.geobox, crs_text(crs), specs, product.name, inputs=product.inputs)
 
 
 def _store_tile(product: ArrayProduct, plan: Plan, store: TileStore) -> dict[str, tuple[BandStatistics, ...]]:

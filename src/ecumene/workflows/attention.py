@@ -56,7 +56,7 @@ def attention_page(
     Raises:
         EcumeneError: If there is no such image or class, or the data set has other bands than the model.
     """
-    bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    bundle = Model.of(model)
     data = open_system_data(get_system(str(bundle.spec.training.get("system"))), folder, data_set, data_options)
     _require_bands(bundle, data)
     ensure_writable_folder(Path(out).parent)

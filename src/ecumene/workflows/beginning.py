@@ -28,7 +28,7 @@ def begin_with(model: str | Path | Model, *, head_only: bool = False, adapt_band
     require("torch")
     from ecumene.training.from_bundle import Beginning
 
-    bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    bundle = Model.of(model)
     return Beginning(bundle, head_only, adapt_bands)
 
 

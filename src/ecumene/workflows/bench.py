@@ -98,6 +98,7 @@ def bench_system(
     protocol: str | None = None,
     seeds: int | None = None,
     epochs: int | None = None,
+    max_minutes: float | None = None,
     quick: bool = False,
     work: str | Path | None = None,
     progress: Progress = silent,
@@ -112,6 +113,7 @@ def bench_system(
         protocol: Name of one of the system's protocols; None: the first.
         seeds: Repetitions; None: as many as the protocol says.
         epochs: Instead of the protocol's and the system's.
+        max_minutes: Of one training; no epoch is begun that would end later. None: no limit.
         quick: Few epochs and images, one seed: whether it works, not how well.
         work: Folder for the trainings' checkpoints, from which the same call goes on; None: a temporary one.
         progress: Called with (done, total, what).
@@ -132,7 +134,7 @@ def bench_system(
     found = []
     with _folder(work) as place:
         for seed in range(draws):
-            found.append(_one(chosen, data, plan, seed, length, quick, Path(place), progress))
+            found.append(_one(chosen, data, plan, seed, (length, max_minutes), quick, Path(place), progress))
             progress(seed + 1, draws, "seeds")
     return _summarise(chosen, plan, data, found, quick)
 
@@ -163,7 +165,7 @@ def _one(
     data: DataSet,
     protocol: BenchProtocol,
     seed: int,
-    epochs: int | None,
+    length: tuple[int | None, float | None],
     quick: bool,
     place: Path,
     progress: Progress,
@@ -181,8 +183,8 @@ def _one(
         sets,
         name=system.name,
         seed=seed,
-        epochs=epochs,
-        max_minutes=None,
+        epochs=length[0],
+        max_minutes=length[1],
         folder=place / f"{protocol.name}-seed-{seed}",
         progress=progress,
     )

@@ -32,12 +32,14 @@ class LabelledPixels:
         features: Features of the outlier detector, float32 `[N, F]`.
         target: Class index, int64 `[N]`.
         group: Block or feature of the pixel, int64 `[N]`; pixels of one group are not independent.
+        image_side: Rows of the images that have one answer each; None where every pixel has one.
     """
 
     output: NDArray[np.float32]
     features: NDArray[np.float32]
     target: NDArray[np.int64]
     group: NDArray[np.int64]
+    image_side: int | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -113,7 +115,7 @@ def results_of_scenes(
     Returns:
         The results, in the order of the images; the target is `[N, K]` where an image has several labels.
     """
-    label = scenes.label
+    label, side = scenes.label, int(scenes.image_shape[-1])
     known = np.isfinite(label) if label.dtype.kind == "f" else label != IGNORE
     usable = np.flatnonzero(known if known.ndim == 1 else known.any(axis=1))
     if len(usable) > limit:
@@ -130,14 +132,15 @@ def results_of_scenes(
             kept.append(chosen[seen])
     if not kept:
         none = np.empty(0, np.intp)
-        empty = np.empty((0, model.objective.n_outputs), np.float32)
-        return LabelledPixels(empty, np.empty((0, 1), np.float32), label[none].astype(np.int64), none.astype(np.int64))
+        empty, unseen = np.empty((0, model.objective.n_outputs), np.float32), np.empty((0, 1), np.float32)
+        return LabelledPixels(empty, unseen, label[none].astype(np.int64), none.astype(np.int64), side)
     order = np.concatenate(kept)
     return LabelledPixels(
         np.concatenate(outputs),
         np.concatenate(features),
         label[order].astype(np.int64),
         scenes.group[order].astype(np.int64),
+        side,
     )
 
 
@@ -204,7 +207,7 @@ def fit_trust(
     calibration, choice, notes = _fit_classes(model, fresh, held_out, coverage)
     detector = CombinedDetector.fit(known.features, known.target, seed=seed)
     # Networks of whole images have more features than small sets have images: training images would look too usual.
-    reference = fresh if len(fresh) >= 50 or isinstance(train, SceneSamples) else known
+    reference = fresh if len(fresh) >= 50 or known.image_side is not None else known
     if reference is known:
         notes.append("The outlier threshold was set on training pixels, because fewer than 50 held-out pixels exist.")
     # Neighbouring pixels repeat each other: a quantile over pixels would be broken by the next block.
@@ -212,7 +215,7 @@ def fit_trust(
     try:
         trusting = detector.with_threshold(detector.score(reference.features), false_alarm_rate, groups=reference.group)
     except ConfigurationError as error:
-        if not isinstance(train, SceneSamples):
+        if known.image_side is None:
             raise
         notes.append(f"Outliers are not flagged: {str(error).replace('pixels', 'images')}")
     trusted = model.with_trust(calibration=calibration, detector=trusting)
@@ -251,7 +254,8 @@ def _fit_classes(
         )
     residuals = None
     if blocks >= 2 and _mixed_blocks(fresh) >= 0.5:
-        residuals = BlockResiduals.fit(probabilities, fresh.target, fresh.group, _block_area(model, held_out))
+        area = _block_area(model, held_out, fresh.image_side or 1)
+        residuals = BlockResiduals.fit(probabilities, fresh.target, fresh.group, area)
     return Calibration(scaling=choice.scaling, sets=sets, residuals=residuals), choice, notes
 
 
@@ -266,8 +270,8 @@ def _mixed_blocks(fresh: LabelledPixels) -> float:
     return float((classes > 1).mean())
 
 
-def _block_area(model: Model, held_out: PatchSet | SceneSamples) -> float:
-    """Return the mean labelled area of a block in square metres."""
+def _block_area(model: Model, held_out: PatchSet | SceneSamples, pixels: int) -> float:
+    """Return the mean labelled area of a block in square metres; a label's side has this many pixels."""
     groups = held_out.group[held_out.mask != IGNORE]
-    side = model.spec.resolution_m * (held_out.image_shape[-1] if isinstance(held_out, SceneSamples) else 1)
+    side = model.spec.resolution_m * pixels
     return float(groups.size / len(np.unique(groups)) * side**2)

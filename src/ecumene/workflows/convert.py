@@ -29,7 +29,7 @@ from ecumene.legends.library import get_legend, list_legends
 from ecumene.mapping.finishing import QUICKLOOK_NAME, gather_statistics, write_layers, write_styles
 from ecumene.mapping.item import band_objects, file_asset, layer_asset, slug
 from ecumene.mapping.layers import OUTLIER, VALID
-from ecumene.mapping.plan import Plan
+from ecumene.mapping.plan import Plan, plan_of_files
 from ecumene.mapping.product import ITEM_NAME, Product, ProductLayer, open_product
 from ecumene.mapping.quicklook import write_quicklook
 from ecumene.mapping.stac_models import validate_item
@@ -180,33 +180,9 @@ def _set_spec(layer: ProductLayer, target: Legend) -> LayerSpec:
 
 
 def _grid_plan(product: Product, conversion: _Conversion) -> Plan:
-    """Tiles over the product's grid: mapping's writers need grid and compression from a plan."""
-    a = product.geobox.affine
     crs = product.properties.get("proj:code") or product.properties["proj:wkt2"]
-    shape = (int(product.geobox.shape[0]), int(product.geobox.shape[1]))
-    return Plan(
-        crs=str(crs),
-        transform=(a.a, a.b, a.c, a.d, a.e, a.f),
-        shape=shape,
-        window=(min(_TILE, shape[0]), min(_TILE, shape[1])),
-        overlap=0,
-        multiple=1,
-        tile_windows=(1, 1),
-        batch_size=1,
-        backend="none",
-        precision="fp64",
-        threads=1,
-        layers=tuple(spec.name for spec in conversion.specs),
-        polygons=False,
-        minimum_mapping_unit_m2=0.0,
-        compress="zstd",
-        blocksize=512,
-        model=str(product.item["id"]),
-        model_checksum="",
-        inputs=(),
-        frames=(),
-        channels=(),
-    )
+    rows, columns = (min(_TILE, int(size)) for size in product.geobox.shape)
+    return plan_of_files(product.geobox, str(crs), conversion.specs, str(product.item["id"]), window=(rows, columns))
 
 
 def _convert_tiles(product: Product, conversion: _Conversion, plan: Plan, store: TileStore, progress: Progress) -> None:

@@ -14,9 +14,7 @@ from odc.geo.geobox import GeoBox
 from ecumene.core.errors import ConfigurationError, ContractError, SceneError
 from ecumene.core.progress import Progress, silent
 from ecumene.mapping.checksums import InputRecord, input_records, time_text
-from ecumene.mapping.layers import VALID
 from ecumene.mapping.product import Product
-from ecumene.objectives.prediction import LayerSpec
 from ecumene.physics.speckle.bootstrap import error_bar_factor
 from ecumene.physics.speckle.looks import independent_share, scene_looks
 from ecumene.physics.speckle.result import Despeckled
@@ -28,19 +26,13 @@ from ecumene.workflows.array_product import (
     input_record,
     write_array_product,
 )
+from ecumene.workflows.number_layers import flag_layers, number_layer
 from ecumene.workflows.stacks import Declaration, open_sources
 
 METHODS = ("refined-lee", "gamma-map", "nonlocal", "merlin")
 _STRIP = 1024
 _DB = 10.0 / np.log(10.0)
-_OUTLIER = LayerSpec(
-    name="outlier",
-    dtype="uint8",
-    nodata=255,
-    categorical=True,
-    role="outlier",
-    description="1 where the speckle model does not hold (point targets, improbable values); distrust the error bar",
-)
+_OUTLIER = "1 where the speckle model does not hold (point targets, improbable values); distrust the error bar"
 
 
 @dataclass(frozen=True)
@@ -306,45 +298,14 @@ def _product(
             error, value = _DB * np.sqrt(np.log1p((error / value) ** 2)), 10.0 * np.log10(value)
     valid = np.asarray(np.stack([result.valid for result in results]).all(axis=0))
     outlier = np.asarray(np.stack([result.outlier for result in results]).any(axis=0))
-    nan = float("nan")
-    layers: list[tuple[LayerSpec, NDArray[Any]]] = [
-        (
-            LayerSpec(
-                "value",
-                "float32",
-                nan,
-                radar.unit,
-                role="value",
-                band_names=radar.bands,
-                description="backscatter without speckle",
-            ),
-            value,
+    looks = np.stack([result.looks for result in results])
+    layers = [
+        number_layer("value", radar.unit, "backscatter without speckle", value, "value", radar.bands),
+        number_layer("uncertainty", radar.unit, "standard deviation of value", error, "uncertainty", radar.bands),
+        number_layer(
+            "looks", "1", "equivalent number of looks of the mean that value rests on", looks, bands=radar.bands
         ),
-        (
-            LayerSpec(
-                "uncertainty",
-                "float32",
-                nan,
-                radar.unit,
-                role="uncertainty",
-                band_names=radar.bands,
-                description="standard deviation of value",
-            ),
-            error,
-        ),
-        (
-            LayerSpec(
-                "looks",
-                "float32",
-                nan,
-                "1",
-                band_names=radar.bands,
-                description="equivalent number of looks of the mean that value rests on",
-            ),
-            np.stack([result.looks for result in results]),
-        ),
-        (_OUTLIER, outlier[None].astype(np.uint8)),
-        (VALID, valid[None].astype(np.uint8)),
+        *flag_layers(outlier, valid, _OUTLIER),
     ]
     return ArrayProduct(
         name=f"despeckle-{method}",

@@ -85,7 +85,7 @@ def explain_scene(
         ProductError: If the folder cannot be written to or holds a product.
     """
     _check(at, box, method, baseline)
-    bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    bundle = Model.of(model)
     whole_images = bundle.spec.patch_size
     if whole_images is not None and labels is not None:
         raise ConfigurationError("Labels of pixels cannot judge a model of whole images; leave --labels out.")

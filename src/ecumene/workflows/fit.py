@@ -29,7 +29,7 @@ from ecumene.workflows.training_data import TrainingData
 from ecumene.workflows.uncertainty import SINGLE, Uncertainty, check_uncertainty, fit_members, with_dropout
 
 if TYPE_CHECKING:
-    from ecumene.training.from_bundle import Beginning
+    from ecumene.training.from_bundle import Beginning, Start
     from ecumene.training.options import TrainingOptions
 
 
@@ -227,19 +227,11 @@ def fit_network_system(
     from ecumene.networks import build_network
     from ecumene.samples.augmentation import augmentation_for
     from ecumene.training.fit_network import FitResult, fit_network
-    from ecumene.training.from_bundle import Beginning, start_from
 
     name = system.network
     assert name is not None
-
     top = training_folder(folder)
-    arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
-    begun: dict[str, Any] = {}
-    if isinstance(initial, Beginning):
-        start = start_from(initial, name, inputs, objective)
-        arguments, inputs, initial, frozen = start.arguments, start.inputs, start.state, start.frozen
-        begun = {"began_with": start.summary}
-    weights = initial
+    start = _start(system, name, objective, inputs, initial, frozen)
 
     def train(seed: int, place: Path, arguments: dict[str, Any]) -> FitResult:
         # The logs of all members stay together, where `remove_training_files` keeps them.
@@ -250,43 +242,57 @@ def fit_network_system(
             objective,
             data[Part.TRAIN],
             data[Part.VALIDATION],
-            inputs,
+            start.inputs,
             options=options.model_copy(update={"seed": seed, "log_dir": logs}),
             folder=place,
             augmentation=augmentation_for(
-                inputs,
+                start.inputs,
                 spatial=system.patch_size > 1 or system.reads == "scene",
                 temporal=system.reads == "series",
             ),
             progress=progress,
-            initial=weights,
-            frozen=frozen,
+            initial=start.state,
+            frozen=start.frozen,
         )
 
+    arguments = with_dropout(uncertainty, name, start.arguments)
     fitted = fit_members(
-        uncertainty,
-        system,
-        with_dropout(uncertainty, name, arguments),
-        objective,
-        inputs,
-        data,
-        train,
-        seed=options.seed,
-        folder=top,
+        uncertainty, system, arguments, objective, start.inputs, data, train, seed=options.seed, folder=top
     )
     network: Any = build_network(fitted.architecture["name"], pretrained=False, **fitted.architecture["arguments"])
     return Fitted(
         system=system,
         objective=fitted.objective,
-        inputs=inputs,
+        inputs=start.inputs,
         architecture=fitted.architecture,
         temporal=bool(network.temporal),
         stride=int(network.stride),
         margin=int(network.margin),
         weights=fitted.weights,
         booster=None,
-        summary={**fitted.summary, **begun, "options": options.model_dump(mode="json")},
+        summary={
+            **fitted.summary,
+            **({"began_with": start.summary} if start.summary else {}),
+            "options": options.model_dump(mode="json"),
+        },
     )
+
+
+def _start(
+    system: System,
+    name: str,
+    objective: Objective,
+    inputs: tuple[InputBand, ...],
+    initial: Mapping[str, NDArray[Any]] | Beginning | None,
+    frozen: Sequence[str],
+) -> Start:
+    """Return what the network begins with: a bundle, or the system's arguments and weights by name."""
+    from ecumene.training.from_bundle import Beginning, Start, start_from
+
+    if isinstance(initial, Beginning):
+        return start_from(initial, name, inputs, objective)
+    arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
+    return Start(arguments, inputs, dict(initial or {}), tuple(frozen))
 
 
 def _pixel_table(patches: PatchSet) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -310,10 +316,32 @@ def fit_rows(
         data: Single pixels.
         seed: Of everything random.
     """
+    features, target = _pixel_table(data[Part.TRAIN])
+    return fit_table(system, objective, inputs, dates, (features, target), seed)
+
+
+def fit_table(
+    system: System,
+    objective: Objective,
+    inputs: tuple[InputBand, ...],
+    dates: int,
+    table: tuple[NDArray[np.float32], NDArray[np.int64]],
+    seed: int,
+) -> Fitted:
+    """Fit trees or a support vector machine on rows of features `[N, F]` with their classes `[N]`.
+
+    Args:
+        system: What to fit.
+        objective: Classes.
+        inputs: Bands with means and standard deviations.
+        dates: Dates of a row.
+        table: Rows and classes.
+        seed: Of everything random.
+    """
     from ecumene.training.fit_svm import fit_svm
     from ecumene.training.fit_trees import fit_boosting, fit_forest
 
-    features, target = _pixel_table(data[Part.TRAIN])
+    features, target = table
     learners: dict[str, Callable[..., str | dict[str, NDArray[Any]]]]
     learners = {"forest": fit_forest, "boosting": fit_boosting, "svm": fit_svm}
     fitted = learners[system.kind](features, target, n_classes=objective.n_outputs, seed=seed, **system.training)

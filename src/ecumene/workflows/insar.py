@@ -24,7 +24,8 @@ from ecumene.physics.interferometry.unwrapping import components, unwrap
 from ecumene.workflows.array_product import ArrayProduct, check_free, input_record, write_array_product
 from ecumene.workflows.insar_heights import joint_heights, reference_point, unwrapped_heights
 from ecumene.workflows.insar_input import RasterStack, order_by_pairs, read_pairs, read_rasters
-from ecumene.workflows.insar_layers import Layer, motion_layers, motion_results
+from ecumene.workflows.insar_layers import motion_layers, motion_results
+from ecumene.workflows.number_layers import Layer
 
 RAMPS = {"none": None, "offset": 0, "plane": 1, "quadratic": 2}
 QUANTITIES = ("auto", "velocity", "height")

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import ConfigurationError, ContractError
+from ecumene.core.errors import ConfigurationError
 from ecumene.core.progress import Progress
 from ecumene.physics.few_baseline import estimate_heights
 from ecumene.physics.interferometry.geometry import RadarGeometry
 from ecumene.physics.interferometry.height import HeightMap, combine_heights, phase_to_height
 from ecumene.physics.interferometry.network import PairNetwork
-from ecumene.physics.interferometry.reference import choose_reference
+from ecumene.physics.interferometry.reference import around_reference, choose_reference, require_data
 from ecumene.workflows.insar_input import RasterStack
-from ecumene.workflows.insar_layers import Layer, height_layers, height_results
+from ecumene.workflows.insar_layers import height_layers, height_results
+from ecumene.workflows.number_layers import Layer
 
 if TYPE_CHECKING:
     from ecumene.workflows.insar import InsarOptions
@@ -149,19 +150,6 @@ def _baselines(network: PairNetwork) -> NDArray[np.float64]:
 
 
 def _reference_phase(weighted: NDArray[np.complex128], point: tuple[int, int] | None) -> NDArray[np.float64]:
-    part = weighted
-    if point is not None:
-        row, col = point
-        if not (0 <= row < weighted.shape[1] and 0 <= col < weighted.shape[2]):
-            raise ConfigurationError(
-                f"The reference point {point} lies outside of the image of {weighted.shape[1]} x {weighted.shape[2]} "
-                "pixels."
-            )
-        part = weighted[:, max(0, row - _RADIUS) : row + _RADIUS + 1, max(0, col - _RADIUS) : col + _RADIUS + 1]
-    total = part.sum(axis=(1, 2))
-    empty = np.flatnonzero(total == 0)
-    if empty.size:
-        raise ContractError(
-            f"Interferogram {int(empty[0]) + 1} has no data at the reference; choose another reference point."
-        )
+    total = around_reference(weighted, point, _RADIUS).sum(axis=(1, 2))
+    require_data(total != 0)
     return np.asarray(np.angle(total))

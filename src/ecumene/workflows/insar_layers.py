@@ -7,37 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.mapping.layers import VALID
-from ecumene.objectives.prediction import LayerSpec
 from ecumene.physics.interferometry.geometry import RadarGeometry
 from ecumene.physics.interferometry.height import HeightMap, relative_height_error
 from ecumene.physics.interferometry.network import closure_phases
 from ecumene.physics.interferometry.sbas import CLOSURE, LOW_COHERENCE, POOR_FIT, MotionSeries
+from ecumene.workflows.number_layers import Layer, flag_layers, number_layer
 
-Layer = tuple[LayerSpec, NDArray[Any]]
-_NAN = float("nan")
 _MM = 1e3
-_OUTLIER = LayerSpec(
-    name="outlier",
-    dtype="uint8",
-    nodata=255,
-    categorical=True,
-    role="outlier",
-    description="1 where the phases contradict each other or the model; the value must not be trusted",
-)
-
-
-def _numbers(
-    name: str, unit: str, description: str, values: NDArray[np.float64], role: Any = "extra", bands: Any = ("",)
-) -> Layer:
-    spec = LayerSpec(
-        name=name, dtype="float32", nodata=_NAN, unit=unit, description=description, role=role, band_names=tuple(bands)
-    )
-    return spec, values if values.ndim == 3 else values[None]
-
-
-def _flags(outlier: NDArray[np.bool_], valid: NDArray[np.bool_]) -> list[Layer]:
-    return [(_OUTLIER, outlier[None].astype(np.uint8)), (VALID, valid[None].astype(np.uint8))]
+_OUTLIER = "1 where the phases contradict each other or the model; the value must not be trusted"
 
 
 def motion_layers(series: MotionSeries) -> list[Layer]:
@@ -45,13 +22,19 @@ def motion_layers(series: MotionSeries) -> list[Layer]:
     rate, rate_error = series.parameter("rate")
     dates = [str(date) for date in series.network.dates]
     layers = [
-        _numbers("value", "mm/yr", "velocity towards the satellite", rate * _MM, "value"),
-        _numbers("uncertainty", "mm/yr", "one standard deviation of the velocity", rate_error * _MM, "uncertainty"),
-        _numbers("displacement", "mm", "towards the satellite since the first date", series.displacement_m * _MM,
-                 bands=dates),
-        _numbers("displacement_uncertainty", "mm", "one standard deviation of the displacement",
-                 series.displacement_deviation_m * _MM, bands=dates),
-    ]  # fmt: skip
+        number_layer("value", "mm/yr", "velocity towards the satellite", rate * _MM, "value"),
+        number_layer("uncertainty", "mm/yr", "one standard deviation of the velocity", rate_error * _MM, "uncertainty"),
+        number_layer(
+            "displacement", "mm", "towards the satellite since the first date", series.displacement_m * _MM, bands=dates
+        ),
+        number_layer(
+            "displacement_uncertainty",
+            "mm",
+            "one standard deviation of the displacement",
+            series.displacement_deviation_m * _MM,
+            bands=dates,
+        ),
+    ]
     for name, unit in zip(series.names, series.units, strict=True):
         if name == "rate":
             continue
@@ -59,25 +42,29 @@ def motion_layers(series: MotionSeries) -> list[Layer]:
         factor, shown = (1.0, unit) if name == "dem_error" else (_MM, "m" + unit)
         about = "height of the ground above the DEM" if name == "dem_error" else f"{name} of the motion"
         layers += [
-            _numbers(name, shown, about, value * factor),
-            _numbers(f"{name}_uncertainty", shown, f"one standard deviation of {name}", error * factor),
+            number_layer(name, shown, about, value * factor),
+            number_layer(f"{name}_uncertainty", shown, f"one standard deviation of {name}", error * factor),
         ]
     layers += [
-        _numbers("temporal_coherence", "1", "agreement of interferograms and series", series.temporal_coherence),
-        _numbers("acquisition_noise", "mm", "noise of single dates about the model: atmosphere, other motion",
-                 series.acquisition_deviation_m * _MM),
-    ]  # fmt: skip
-    return layers + _flags(series.outlier, series.valid)
+        number_layer("temporal_coherence", "1", "agreement of interferograms and series", series.temporal_coherence),
+        number_layer(
+            "acquisition_noise",
+            "mm",
+            "noise of single dates about the model: atmosphere, other motion",
+            series.acquisition_deviation_m * _MM,
+        ),
+    ]
+    return layers + flag_layers(series.outlier, series.valid, _OUTLIER)
 
 
 def height_layers(heights: HeightMap) -> list[Layer]:
     """Return height, its error and flags."""
+    height, error = heights.height_m, heights.standard_deviation_m
     return [
-        _numbers("value", "m", "height above the removed surface, zero at the reference", heights.height_m, "value"),
-        _numbers("uncertainty", "m", "one standard deviation, phase noise only", heights.standard_deviation_m,
-                 "uncertainty"),
-        *_flags(heights.outlier, heights.valid),
-    ]  # fmt: skip
+        number_layer("value", "m", "height above the removed surface, zero at the reference", height, "value"),
+        number_layer("uncertainty", "m", "one standard deviation, phase noise only", error, "uncertainty"),
+        *flag_layers(heights.outlier, heights.valid, _OUTLIER),
+    ]
 
 
 def _median(values: NDArray[np.float64], digits: int = 4) -> float | None:

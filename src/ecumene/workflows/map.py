@@ -64,7 +64,7 @@ def map_scenes(
     Raises:
         EcumeneError: With a sentence, for unusable models, scenes, options or folders.
     """
-    bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    bundle = Model.of(model)
     masked = bool(bundle.spec.training.get("mask_clouds", True)) if mask_clouds is None else mask_clouds
     declaration: Declaration = {
         "sensor": sensor,

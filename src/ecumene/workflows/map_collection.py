@@ -22,7 +22,6 @@ from ecumene.catalogue.store import PLAN_NAME, WORK, Store, open_store
 from ecumene.catalogue.work import Outcome, SharedModel
 from ecumene.core.errors import ConfigurationError, EcumeneError, ProductError
 from ecumene.core.progress import Progress, silent
-from ecumene.mapping.checksums import model_checksum
 from ecumene.mapping.choosing import TREES
 from ecumene.mapping.options import MapOptions
 from ecumene.mapping.plan import available_threads
@@ -102,7 +101,7 @@ def plan_collection(
         SceneError: If no scene is found, or one cannot be opened.
         ContractError: If an Item lacks a band that the model needs.
     """
-    bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    bundle = Model.of(model)
     address = None if cluster is None else parse_cluster(cluster)
     chosen = options or MapOptions(probability=True)
     spec = bundle.spec
@@ -126,7 +125,7 @@ def plan_collection(
     threads = chosen.threads or _threads(address)
     settings = Settings(
         model=spec.name,
-        model_checksum=model_checksum(bundle),
+        model_checksum=bundle.checksum,
         grid=grid.name,
         resolution=resolution,
         composite=composite,
@@ -214,7 +213,7 @@ def map_collection(
     Raises:
         EcumeneError: With a sentence, for unusable models, scenes, areas, options, clusters or stores.
     """
-    bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    bundle = Model.of(model)
     address = None if cluster is None else parse_cluster(cluster)
     chosen = options or MapOptions(probability=True)
     store = open_store(out)

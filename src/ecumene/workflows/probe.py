@@ -90,7 +90,7 @@ def probe_model(
     """
     if draws < 1 or neighbours < 1 or any(number < 1 for number in shots):
         raise ConfigurationError("Shots, draws and neighbours are whole numbers of 1 or more.")
-    bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    bundle = Model.of(model)
     if bundle.spec.kind != "network":
         raise ConfigurationError(f"{bundle.spec.name} is a {bundle.spec.kind}, which has no features; probe a network.")
     system = get_system(str(bundle.spec.training.get("system", "")))

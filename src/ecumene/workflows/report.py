@@ -31,7 +31,8 @@ _LARGEST_CARD = 1 << 20
 
 def probability_areas(product: Product, model: Model | None, confidence: float = 0.95) -> Table | None:
     """Return areas from the map's probabilities and its model's calibration blocks; None where either is missing."""
-    residuals = getattr(getattr(model, "calibration", None), "residuals", None)
+    calibration = None if model is None else model.calibration
+    residuals = None if calibration is None else calibration.residuals
     legend = product.legend
     if (
         residuals is None

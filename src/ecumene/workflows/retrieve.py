@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from ecumene.core.errors import ConfigurationError, ContractError
 from ecumene.core.progress import Progress, silent
 from ecumene.mapping.checksums import input_records, time_text
-from ecumene.mapping.layers import VALID
 from ecumene.mapping.product import Product
-from ecumene.objectives.prediction import LayerSpec
 from ecumene.physics.retrieval.bands import get_gas
 from ecumene.physics.retrieval.estimation import retrieve as estimate
 from ecumene.physics.retrieval.forward import ForwardModel, two_way_air_mass
@@ -23,6 +21,7 @@ from ecumene.physics.retrieval.solar import RADIANCE_FACTOR, radiance_to_reflect
 from ecumene.scenes.contract import SceneSource
 from ecumene.sensors import get_sensor
 from ecumene.workflows.array_product import ArrayProduct, check_free, write_array_product
+from ecumene.workflows.number_layers import Layer, flag_layers, number_layer
 from ecumene.workflows.stacks import Declaration, open_sources
 
 METHODS = ("optimal-estimation", "network")
@@ -36,14 +35,7 @@ WINDOWS_UM = {
 """Spectral windows that are used for a gas unless stated: its bands with the continuum on both sides."""
 _CHUNK = 4096
 _SURFACE_LEVELS = ("L2", "SR", "REFLECTANCE")  # levels of the sensors' descriptions from which gases are removed
-_OUTLIER = LayerSpec(
-    name="outlier",
-    dtype="uint8",
-    nodata=255,
-    categorical=True,
-    role="outlier",
-    description="1 where the spectrum does not fit the forward model or lies outside of the prior or the training",
-)
+_OUTLIER = "1 where the spectrum does not fit the forward model or lies outside of the prior or the training"
 
 
 @dataclass(frozen=True)
@@ -247,30 +239,20 @@ def _by_network(
 def _product(source: SceneSource, gases: tuple[str, ...], found: _Columns, options: dict[str, Any]) -> ArrayProduct:
     height, width = (int(size) for size in source.geobox.shape)
 
-    def layer(values: NDArray[Any]) -> NDArray[Any]:
-        return values.reshape(1, height, width)
+    def image(values: NDArray[Any]) -> NDArray[Any]:
+        return values.reshape(height, width)
 
-    layers: list[tuple[LayerSpec, NDArray[Any]]] = []
-    nan = float("nan")
+    layers: list[Layer] = []
     for k, name in enumerate(gases):
-        unit = get_gas(name).unit
-        about = f"vertical column of {name}"
-        layers.append(
-            (LayerSpec(name, "float32", nan, unit, role="value", description=about), layer(found.value[:, k]))
-        )
-        spec = LayerSpec(
-            f"{name}-deviation", "float32", nan, unit, role="uncertainty", description=f"standard deviation of {name}"
-        )
-        layers.append((spec, layer(found.deviation[:, k])))
+        unit, value, deviation = get_gas(name).unit, image(found.value[:, k]), image(found.deviation[:, k])
+        layers += [
+            number_layer(name, unit, f"vertical column of {name}", value, "value"),
+            number_layer(f"{name}-deviation", unit, f"standard deviation of {name}", deviation, "uncertainty"),
+        ]
         if found.kernel is not None:
-            spec = LayerSpec(
-                f"{name}-kernel",
-                "float32",
-                nan,
-                description=f"averaging kernel of {name}: 1 where the spectrum decides, 0 where the prior does",
-            )
-            layers.append((spec, layer(found.kernel[:, k])))
-    layers += [(_OUTLIER, layer(found.outlier.astype(np.uint8))), (VALID, layer(found.valid.astype(np.uint8)))]
+            about = f"averaging kernel of {name}: 1 where the spectrum decides, 0 where the prior does"
+            layers.append(number_layer(f"{name}-kernel", "1", about, image(found.kernel[:, k])))
+    layers += flag_layers(image(found.outlier), image(found.valid), _OUTLIER)
     time = time_text(source.time)
     median = {name: float(np.nanmedian(found.value[:, k])) for k, name in enumerate(gases) if found.valid.any()}
     return ArrayProduct(
@@ -279,7 +261,7 @@ def _product(source: SceneSource, gases: tuple[str, ...], found: _Columns, optio
         lineage=f"Retrieved by {options['method']} with a band-absorption model from {len(options['bands'])} bands.",
         geobox=source.geobox,
         layers=layers,
-        valid=found.valid.reshape(height, width),
+        valid=image(found.valid),
         inputs=input_records([source]),
         start=time,
         end=time,

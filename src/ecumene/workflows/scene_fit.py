@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import ConfigurationError
+from ecumene.core.errors import ConfigurationError, EcumeneError
 from ecumene.core.progress import Progress
 from ecumene.indicators.label_ranking import ranking_metrics
 from ecumene.indicators.scene_accuracy import class_metrics, label_metrics
-from ecumene.indicators.zone_accuracy import zone_metrics
+from ecumene.indicators.zone_accuracy import ZONES, zone_metrics
 from ecumene.models.bundle import Model
 from ecumene.objectives import Members
+from ecumene.objectives.prediction import Prediction
 from ecumene.samples.contract import Part
 from ecumene.samples.datasets import DataSet
 from ecumene.samples.datasets.loading import checksum_of
@@ -27,13 +28,18 @@ from ecumene.samples.scene_set import SceneSamples
 from ecumene.samples.statistics import ChannelStatistics
 from ecumene.systems import System
 from ecumene.training.provenance import git_revision, make_inputs, versions
+from ecumene.trust.calibration import Calibration
+from ecumene.trust.label_measures import label_calibration
+from ecumene.trust.label_scaling import choose_label_scaling
 from ecumene.trust.outlier import CombinedDetector
+from ecumene.trust.scaling import IDENTITY
 from ecumene.workflows.calibrate import LabelledPixels, fit_trust, probabilities_of, results_of_scenes
 from ecumene.workflows.evaluate import evaluate_classifier
 from ecumene.workflows.fit import class_objective, fit_network_system, training_options
 from ecumene.workflows.scene_data import resolution_of, scene_statistics
 from ecumene.workflows.scene_pixels import fit_pixels
 from ecumene.workflows.scene_pretraining import learn_start
+from ecumene.workflows.scene_rows import fit_image_rows
 from ecumene.workflows.training_data import TrainingData
 from ecumene.workflows.uncertainty import SINGLE, Uncertainty, check_uncertainty
 
@@ -84,7 +90,11 @@ def fit_scene_model(
         "resolution_m": resolution_of(data),
     }
     provenance = {**scene_provenance(data, seed), "system": system.name}
-    if system.reads != "scene" or system.kind != "network":
+    if system.reads == "scene" and system.kind != "network":
+        check_uncertainty(uncertainty, system)
+        rows = fit_image_rows(system, data, sets, seed=seed, initial=initial, progress=progress)
+        return rows.to_model(**about, training={**provenance, "history": rows.summary})
+    if system.reads != "scene":
         pixels = fit_pixels(
             system,
             data,
@@ -142,7 +152,7 @@ def fit_scene_trust(
     false_alarm_rate: float = 0.02,
     seed: int = 0,
 ) -> tuple[Model, list[str]]:
-    """Fit scaling, class sets and the outlier detector of a scene classifier; of several labels, the detector only.
+    """Fit scaling, class sets and the outlier detector of a scene classifier; of several labels no sets.
 
     Args:
         model: A fitted model of whole images.
@@ -157,15 +167,31 @@ def fit_scene_trust(
     """
     if has_classes(model):
         return fit_trust(model, train, held_out, coverage=coverage, false_alarm_rate=false_alarm_rate, seed=seed)
-    notes = ["The probabilities of the labels are the network's own: they were not calibrated."]
     known = results_of_scenes(model, train, limit=20_000, seed=seed)
     fresh = results_of_scenes(model, held_out, seed=seed)
+    model, notes = _calibrate_labels(model, fresh)
     detector = CombinedDetector.fit(known.features, seed=seed)
     try:
         detector = detector.with_threshold(detector.score(fresh.features), false_alarm_rate, groups=fresh.group)
     except ConfigurationError as error:
         return model, [*notes, f"Outliers are not flagged: {str(error).replace('pixels', 'images')}"]
-    return model.with_trust(detector=detector), notes
+    return model.with_trust(calibration=model.calibration, detector=detector), notes
+
+
+def _calibrate_labels(model: Model, fresh: LabelledPixels) -> tuple[Model, list[str]]:
+    """Fit the scaling of the logits of several labels on images that the model has not learned from."""
+    try:
+        choice = choose_label_scaling(fresh.output, fresh.target, fresh.group, members=model.objective.members)
+    except EcumeneError as error:
+        own = f"The probabilities of the labels are the network's own: {str(error)[0].lower()}{str(error)[1:]}"
+        return model.with_trust(calibration=Calibration(scaling=IDENTITY)), [own]
+    notes = [choice.note]
+    legend = model.objective.legend
+    if choice.missing and legend is not None:
+        listed = ", ".join(legend.names[label] for label in choice.missing)
+        notes.append(f"Too few calibration images have, or lack, these labels to calibrate each by itself: {listed}.")
+    calibrated = model.with_trust(calibration=Calibration(scaling=choice.scaling))
+    return calibrated.with_training(scaling=choice.to_dict()), notes
 
 
 def evaluate_scenes(model: Model, test: SceneSamples, *, seed: int = 0) -> dict[str, Any]:
@@ -186,10 +212,34 @@ def evaluate_scenes(model: Model, test: SceneSamples, *, seed: int = 0) -> dict[
     if has_classes(model):
         whole = evaluate_classifier(model, test, seed=seed)
         figures |= {key: value for key, value in whole.items() if key not in ("pixels", "blocks")}
-    elif model.detector is not None and model.detector.threshold is not None:
+    else:
+        figures["calibration"] = label_figures(model, results)
+    if not has_classes(model) and model.detector is not None and model.detector.threshold is not None:
         flagged = model.detector.score(results.features) > model.detector.threshold
         figures["outlier"] = {"flagged_share_in_distribution": float(flagged.mean())}
     return figures | {"metrics": scene_metrics(model, results)}
+
+
+def label_figures(model: Model, results: LabelledPixels) -> dict[str, Any]:
+    """Return how honest the probabilities of several labels are, after the model's scaling and before it."""
+    legend = model.objective.legend
+    assert legend is not None
+    raw = np.asarray(model.objective.predict(results.output).layers["probability"])
+    before, after = (
+        label_calibration(part, results.target)
+        for part in (raw, np.asarray(_label_prediction(model, results).layers["probability"]))
+    )
+    return {
+        "labels": list(legend.names),
+        **after,
+        "expected_calibration_error_before": before["expected_calibration_error"],
+        "per_label_before": before["per_label"]["expected_calibration_error"],
+    }
+
+
+def _label_prediction(model: Model, results: LabelledPixels) -> Prediction:
+    """Return what a model of several labels says after its scaling."""
+    return model.objective.predict((model.scaling or IDENTITY).apply(results.output))
 
 
 def scene_metrics(model: Model, results: LabelledPixels) -> dict[str, Any]:
@@ -199,8 +249,9 @@ def scene_metrics(model: Model, results: LabelledPixels) -> dict[str, Any]:
         assert legend is not None
         predicted = probabilities_of(model, results.output).argmax(axis=1)
         figures = class_metrics(results.target, predicted, len(legend))
-        return figures | (zone_metrics(results.target, predicted) if legend.name == "lcz" else {})
-    prediction = model.objective.predict(results.output)
+        zones = legend.name == "lcz" and len(legend) == ZONES
+        return figures | (zone_metrics(results.target, predicted) if zones else {})
+    prediction = _label_prediction(model, results)
     figures = label_metrics(results.target, np.asarray(prediction.value, np.int64))
     if (results.target >= 0).all(axis=1).any():
         figures |= ranking_metrics(results.target, np.asarray(prediction.layers["probability"]))

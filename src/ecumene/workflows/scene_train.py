@@ -25,6 +25,7 @@ from ecumene.workflows.scene_data import (
     split_data_set,
 )
 from ecumene.workflows.scene_fit import evaluate_scenes, fit_scene_model, fit_scene_trust
+from ecumene.workflows.scene_legend import restate
 from ecumene.workflows.train import check_options
 from ecumene.workflows.uncertainty import parse_uncertainty
 
@@ -57,6 +58,8 @@ def train_scene_model(
     *,
     data_set: str | None = None,
     data_options: Mapping[str, Any] | None = None,
+    legend: str | None = None,
+    crosswalk: str | Path | None = None,
     split: str | None = None,
     train_share: float | None = None,
     uncertainty: str = "single",
@@ -78,6 +81,8 @@ def train_scene_model(
         out: Folder of the bundle; replaced if it is one.
         data_set: Name from `ecumene datasets`; None: the one that the system was published on.
         data_options: Options of the data set instead of the system's.
+        legend: Published legend whose classes are learned instead of the data set's own; see `scene_legend.restate`.
+        crosswalk: A file of one's own that leads there.
         split: `official`, `random` or `spatial`; None: as the system's first protocol says.
         train_share: Share of the images that is not the test part; None: as that protocol says.
         uncertainty: As for `train_model`.
@@ -103,6 +108,9 @@ def train_scene_model(
     protocol = choose_protocol(chosen, split, train_share)
     data = open_system_data(chosen, folder, data_set, {**protocol.data_options, **(data_options or {})})
     resolution_of(data)
+    restated = restate(data, legend, crosswalk) if legend is not None or crosswalk is not None else None
+    if restated is not None:
+        data = restated.data
     parts = split_data_set(data, protocol, seed)
     sets = divide(data, parts)
     model = fit_scene_model(
@@ -131,6 +139,9 @@ def train_scene_model(
     simulated = simulated_notice(data.folder)
     if simulated:
         notes.insert(0, f"The training and test images are {simulated}.")
+    if restated is not None:
+        model = model.with_training(legend=restated.to_dict())
+        notes += [restated.note] if restated.note else []
     if initial is None and chosen.kind == "network" and not chosen.pretraining:
         random = "The network began with random weights, not with those of another task."
         notes.append(describe_start(chosen.network_arguments) or random)

@@ -24,6 +24,7 @@ from ecumene.workflows import trust_figures as figures
 from ecumene.workflows.calibrate import LabelledPixels, probabilities_of, results_of_scenes
 from ecumene.workflows.scene_data import split_data_set
 from ecumene.workflows.scene_fit import has_classes, scene_metrics
+from ecumene.workflows.scene_legend import restate_as
 from ecumene.workflows.trust_page import trust_diagrams, trust_tables
 from ecumene.workflows.trust_pixels import PixelResults
 
@@ -82,7 +83,7 @@ def trust_scenes(
         ConfigurationError: If the model is of another kind, or the images have other bands, size or classes.
         LabelError: If no image is left that the model has not learned from.
     """
-    bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    bundle = Model.of(model)
     data = _open(bundle, folder, data_set, data_options)
     chosen, sentence = unseen_images(bundle, data)
     progress(0, 1, "images")
@@ -117,7 +118,7 @@ def _open(model: Model, folder: str | Path, name: str | None, options: Mapping[s
     chosen = name or model.spec.training.get("data_set", {}).get("name")
     if not chosen:
         raise ConfigurationError("The model does not say what it was trained on; name the data set: --data-set NAME.")
-    data = open_data_set(str(chosen), folder, **(options or {}))
+    data = restate_as(open_data_set(str(chosen), folder, **(options or {})), model)
     check_images(model, data)
     return data
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 import numpy as np
 from affine import Affine
@@ -15,20 +15,20 @@ from ecumene.core.errors import ConfigurationError, ContractError, SceneError
 from ecumene.core.progress import Progress, silent
 from ecumene.core.window import Window
 from ecumene.mapping.checksums import input_records, time_text
-from ecumene.mapping.layers import OUTLIER, VALID
 from ecumene.mapping.product import Product
-from ecumene.objectives.prediction import LayerSpec
 from ecumene.physics.sharpening import METHODS, Sharpened, estimate_geometry, prepare, sharpen
 from ecumene.physics.sharpening.registration import PairGeometry
 from ecumene.physics.sharpening.sharpen import MEASURED_SHORTFALL
 from ecumene.scenes.grid import full_window, ground_sampling_m, window_geobox
 from ecumene.scenes.stack import SceneStack, align_scenes
 from ecumene.workflows.array_product import ArrayProduct, check_free, write_array_product
+from ecumene.workflows.number_layers import flag_layers, number_layer
 from ecumene.workflows.stacks import Declaration, open_sources, open_stack
 
 _RATIO_TOLERANCE = 0.01
 _LARGEST_VALUES = 1 << 28  # float64 numbers of the fine grid that fit into memory: 2 GiB
 _DEFAULT_GAIN = 0.3
+_OUTLIER = "1 where the result contradicts the coarse scene or lies beside a gap; its detail must not be trusted"
 
 
 def sharpen_scene(
@@ -153,26 +153,13 @@ def _product(
     gain: float | None,
 ) -> ArrayProduct:
     names = tuple(channel.band for channel in coarse.channels)
-    unit, nan = coarse.channels[0].unit, float("nan")
-    layers: list[tuple[LayerSpec, NDArray[Any]]] = [
-        (
-            LayerSpec("value", "float32", nan, unit, role="value", band_names=names, description="sharpened bands"),
-            result.value,
+    unit, error = coarse.channels[0].unit, result.standard_deviation
+    layers = [
+        number_layer("value", unit, "sharpened bands", result.value, "value", names),
+        number_layer(
+            "uncertainty", unit, "standard deviation of value, learnt at coarser scales", error, "uncertainty", names
         ),
-        (
-            LayerSpec(
-                "uncertainty",
-                "float32",
-                nan,
-                unit,
-                role="uncertainty",
-                band_names=names,
-                description="standard deviation of value, learnt at coarser scales",
-            ),
-            result.standard_deviation,
-        ),
-        (_OUTLIER, result.outlier[None].astype(np.uint8)),
-        (VALID, result.valid[None].astype(np.uint8)),
+        *flag_layers(result.outlier, result.valid, _OUTLIER),
     ]
     when = time_text(coarse.times[0])
     guides = ", ".join(channel.key for channel in fine.channels)
@@ -201,13 +188,3 @@ def _product(
             "error_over_error_bar_where_measured": MEASURED_SHORTFALL.get(result.method),
         },
     )
-
-
-_OUTLIER = LayerSpec(
-    name=OUTLIER.name,
-    dtype=OUTLIER.dtype,
-    nodata=OUTLIER.nodata,
-    categorical=True,
-    role="outlier",
-    description="1 where the result contradicts the coarse scene or lies beside a gap; its detail must not be trusted",
-)

@@ -159,7 +159,7 @@ def shift_report(model: Model, stack: Stack, *, windows_a_block: int = 4, seed: 
     blocks = tuple(_block_shift(model, part) for part in parts)
     flags = [part.flags for part in parts if part.flags is not None]
     share = float(np.concatenate(flags).mean()) if flags else None
-    rate = getattr(model.detector, "false_alarm_rate", None)
+    rate = None if model.detector is None else model.detector.false_alarm_rate
     season = _season(model, matched)
     sentence = _sentence(bands, blocks, season, share, rate)
     return ShiftReport(sum(len(part.bands) for part in parts), share, rate, bands, blocks, season, sentence)
@@ -195,7 +195,7 @@ def _read(
         for col in range(block.col, block.col + block.width, WINDOW)
     ]
     chosen = sorted(generator.permutation(len(corners))[: max(1, most)])
-    threshold = getattr(model.detector, "threshold", None)
+    threshold = model.outlier_threshold
     bands, flags = [], []
     for position in chosen:
         row, col = corners[position]

@@ -25,13 +25,13 @@ from ecumene.objectives.prediction import LayerSpec
 from ecumene.physics.tomography.grid import SearchGrid
 from ecumene.physics.tomography.result import Scatterers
 from ecumene.physics.tomography.sl1mmer import TomographyOptions
+from ecumene.workflows.number_layers import number_layer
 from ecumene.workflows.tomography_stack import ComplexStack
 
 _RADAR_CRS = (
     'ENGCRS["radar geometry of the images",EDATUM["first pixel of the images"],CS[Cartesian,2],'
     'AXIS["column",east],AXIS["row",south],LENGTHUNIT["pixel",1]]'
 )
-_NAN = float("nan")
 _TITLE = "Scatterers by SAR tomography"
 
 
@@ -142,32 +142,30 @@ def point_table(found: Scatterers, stack: ComplexStack) -> dict[str, NDArray[Any
 def _layers(found: Scatterers, shape: tuple[int, int]) -> list[tuple[LayerSpec, NDArray[Any]]]:
     most = found.parameters.shape[1]
     names = tuple(f"scatterer {k + 1}" for k in range(most))
-    number = LayerSpec("value", "float32", _NAN, "m", description="height above the removed surface, strongest first",
-                       role="value", band_names=names)  # fmt: skip
-    spread = LayerSpec("uncertainty", "float32", _NAN, "m", description="standard deviation of the height",
-                       role="uncertainty", band_names=names)  # fmt: skip
     count = LayerSpec("count", "uint8", 255, description="scatterers in the pixel", role="extra")
-    coherence = LayerSpec("coherence", "float32", _NAN, description="correlation of model and data", role="extra")
     valid = found.valid
 
     def image(values: NDArray[Any]) -> NDArray[Any]:
         return np.moveaxis(values.reshape(*shape, -1), -1, 0)
 
+    spread = image(found.height_standard_deviation_m)
     layers = [
-        (number, image(found.height_m)),
-        (spread, image(found.height_standard_deviation_m)),
+        number_layer(
+            "value", "m", "height above the removed surface, strongest first", image(found.height_m), "value", names
+        ),
+        number_layer("uncertainty", "m", "standard deviation of the height", spread, "uncertainty", names),
         (count, image(found.count)),
-        (coherence, image(found.coherence)),
+        number_layer("coherence", "1", "correlation of model and data", image(found.coherence)),
         (OUTLIER, image(found.outlier.astype(np.uint8))),
         (VALID, image(valid.astype(np.uint8))),
     ]
     geometry = found.geometry
     for d, (name, unit) in enumerate(zip(geometry.parameter_names[1:], geometry.parameter_units[1:], strict=True), 1):
-        what = LayerSpec(name, "float32", _NAN, unit, description=f"{name}, positive away from the satellite",
-                         role="extra", band_names=names)  # fmt: skip
-        error = LayerSpec(f"{name}_uncertainty", "float32", _NAN, unit, description=f"standard deviation of {name}",
-                          role="extra", band_names=names)  # fmt: skip
-        layers += [(what, image(found.parameters[:, :, d])), (error, image(found.standard_deviation[:, :, d]))]
+        about, error = f"{name}, positive away from the satellite", f"standard deviation of {name}"
+        layers += [
+            number_layer(name, unit, about, image(found.parameters[:, :, d]), bands=names),
+            number_layer(f"{name}_uncertainty", unit, error, image(found.standard_deviation[:, :, d]), bands=names),
+        ]
     mask = valid.reshape(shape)
     return [
         (spec, spec.encode(np.asarray(values, np.float64), mask if spec.role != "valid" else np.ones_like(mask)))

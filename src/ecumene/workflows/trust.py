@@ -111,7 +111,7 @@ def trust_report(
         raise ConfigurationError("The number of places to label next must be at least 1.")
     if teach is not None and wild is None:
         raise ConfigurationError("To teach the outlier detector what is strange, name scenes with --wild.")
-    bundle = model if isinstance(model, Model) else Model.load(Path(model))
+    bundle = Model.of(model)
     if bundle.spec.patch_size is not None:
         raise ConfigurationError(
             f"The model {bundle.spec.name} labels whole images, and labels of pixels cannot judge it; judge it by "

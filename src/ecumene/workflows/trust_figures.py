@@ -50,7 +50,7 @@ def set_figures(model: Model, results: PixelResults) -> Figures | None:
     Beside the mean size stands that of the smallest fixed set of the most frequent classes with the same coverage: who
     knows only the classes' shares needs as many. None if the model has no sets.
     """
-    sets = getattr(model.calibration, "sets", None)
+    sets = None if model.calibration is None else model.calibration.sets
     legend = model.objective.legend
     if sets is None or legend is None:
         return None
@@ -129,8 +129,8 @@ def outlier_figures(model: Model, results: Scored, wild: dict[str, NDArray[np.fl
         results: At labels that the model has not learned from: what is usual.
         wild: Outlier scores of each wild scene.
     """
-    threshold = getattr(model.detector, "threshold", None)
-    if model.detector is None or threshold is None:
+    threshold = model.outlier_threshold
+    if threshold is None:
         return None
     usual = results.score
     numbers, counts = np.unique(results.block, return_counts=True)

@@ -88,7 +88,7 @@ def number_figures(asker: Asker, results: NumberResults) -> dict[str, Any]:
     assert number is not None
     before = bar_figures(results.mean, results.before, results.target)
     after = bar_figures(results.mean, results.after, results.target)
-    intervals = getattr(model.calibration, "intervals", None)
+    intervals = None if model.calibration is None else model.calibration.intervals
     errors = regression_report(results.target, results.mean, blocks=results.block)
     return {
         "number": {"name": number.targets[0], "unit": number.unit},

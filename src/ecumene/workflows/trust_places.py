@@ -187,7 +187,7 @@ def _cells_of(
         cut = values[:, : down * side, : across * side].astype(np.float64)
         return np.asarray(cut.reshape(-1, down, side, across, side).mean(axis=(2, 4)).reshape(len(values), -1).T)
 
-    threshold = getattr(asker.model.detector, "threshold", None)
+    threshold = asker.model.outlier_threshold
     strange = np.zeros(score.shape) if threshold is None else score > threshold
     taken = ~valid if labels is None else ~valid | (labels.read(tile) >= 0)
     epistemic = layers.get("epistemic", np.full((1, *score.shape), np.nan, np.float32))

@@ -15,9 +15,7 @@ from ecumene.core.errors import ConfigurationError, ContractError, SceneError
 from ecumene.core.progress import Progress, silent
 from ecumene.core.window import Window
 from ecumene.mapping.checksums import input_records, time_text
-from ecumene.mapping.layers import OUTLIER, VALID
 from ecumene.mapping.product import ITEM_NAME, Product
-from ecumene.objectives.prediction import LayerSpec
 from ecumene.physics.unmixing import (
     CONSTRAINTS,
     estimate_residual_correlation,
@@ -31,6 +29,7 @@ from ecumene.physics.unmixing import (
 from ecumene.physics.unmixing.constrained import Constraint
 from ecumene.scenes.stack import SceneStack
 from ecumene.workflows.array_product import ArrayProduct, ExtraFile, check_free, write_array_product
+from ecumene.workflows.number_layers import Layer, flag_layers, number_layer
 from ecumene.workflows.spectral_library import SpectralLibrary, library_for, read_library, write_library
 from ecumene.workflows.stacks import Declaration, open_stack
 from ecumene.workflows.unmix_picture import draw_shares
@@ -39,6 +38,7 @@ EXTRACTION = ("vca", "n-findr", "ppi")
 _STRIP = 256  # rows read at once
 _SAMPLE = 100_000  # pixels that endmembers, residual correlation and outlier limit are learnt from
 _MAXIMUM_HYSIME = 30
+_OUTLIER = "1 where the materials do not explain the spectrum; its shares must not be trusted"
 
 
 @dataclass(frozen=True)
@@ -233,7 +233,7 @@ def _extract(
 
 def _map(
     stack: SceneStack, learnt: _Learnt, constraint: Constraint, progress: Progress
-) -> tuple[list[tuple[LayerSpec, NDArray[Any]]], NDArray[np.bool_]]:
+) -> tuple[list[Layer], NDArray[np.bool_]]:
     height, width = (int(size) for size in stack.geobox.shape)
     p = len(learnt.library.materials)
     value, error = np.empty((p, height, width), np.float32), np.empty((p, height, width), np.float32)
@@ -256,43 +256,11 @@ def _map(
         # A spectrum of zeros has no shares under `scaled`.
         valid[rows] = (result.valid & np.isfinite(result.value).all(axis=1)).reshape(shape)
     progress(height, height, "rows")
-    nan, names = float("nan"), learnt.library.materials
-    unit = stack.channels[0].unit
-    layers: list[tuple[LayerSpec, NDArray[Any]]] = [
-        (
-            LayerSpec(
-                "abundance", "float32", nan, role="value", band_names=names, description="share of each material"
-            ),
-            value,
-        ),
-        (
-            LayerSpec(
-                "uncertainty",
-                "float32",
-                nan,
-                role="uncertainty",
-                band_names=names,
-                description="standard deviation of the shares",
-            ),
-            error,
-        ),
-        (
-            LayerSpec(
-                "residual", "float32", nan, unit, description="root mean square of what the materials leave over"
-            ),
-            residual,
-        ),
-        (_OUTLIER, outlier),
-        (VALID, valid[None].astype(np.uint8)),
+    names, unit = learnt.library.materials, stack.channels[0].unit
+    layers = [
+        number_layer("abundance", "1", "share of each material", value, "value", names),
+        number_layer("uncertainty", "1", "standard deviation of the shares", error, "uncertainty", names),
+        number_layer("residual", unit, "root mean square of what the materials leave over", residual),
+        *flag_layers(outlier[0], valid, _OUTLIER),
     ]
     return layers, valid
-
-
-_OUTLIER = LayerSpec(
-    name=OUTLIER.name,
-    dtype=OUTLIER.dtype,
-    nodata=OUTLIER.nodata,
-    categorical=True,
-    role="outlier",
-    description="1 where the materials do not explain the spectrum; its shares must not be trusted",
-)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -53,21 +55,37 @@ def reference_phases(
         ContractError: If an interferogram has no data there.
     """
     stack = np.asarray(phase, np.float64)
-    part = stack
-    if point is not None:
-        row, col = point
-        if not (0 <= row < stack.shape[1] and 0 <= col < stack.shape[2]):
-            raise ConfigurationError(
-                f"The reference point {point} lies outside of the image of {stack.shape[1]} x {stack.shape[2]} pixels."
-            )
-        part = stack[:, max(0, row - radius) : row + radius + 1, max(0, col - radius) : col + radius + 1]
-    flat = part.reshape(stack.shape[0], -1)
-    empty = np.flatnonzero(~np.isfinite(flat).any(axis=1))
-    if empty.size:
-        raise ContractError(
-            f"Interferogram {int(empty[0]) + 1} has no data at the reference; choose another reference point."
-        )
+    flat = around_reference(stack, point, radius).reshape(stack.shape[0], -1)
+    require_data(np.isfinite(flat).any(axis=1))
     return np.asarray(np.nanmedian(flat, axis=1))
+
+
+def around_reference(stack: NDArray[Any], point: tuple[int, int] | None, radius: int) -> NDArray[Any]:
+    """Return the window around the reference in all images `[M, H, W]`; the whole images without a point.
+
+    Raises:
+        ConfigurationError: If the point lies outside.
+    """
+    if point is None:
+        return stack
+    row, col = point
+    if not (0 <= row < stack.shape[1] and 0 <= col < stack.shape[2]):
+        raise ConfigurationError(
+            f"The reference point {point} lies outside of the image of {stack.shape[1]} x {stack.shape[2]} pixels."
+        )
+    return stack[:, max(0, row - radius) : row + radius + 1, max(0, col - radius) : col + radius + 1]
+
+
+def require_data(known: NDArray[np.bool_]) -> None:
+    """Refuse a reference at which an interferogram has no data; `known` says which have, `[M]`.
+
+    Raises:
+        ContractError: If one has none.
+    """
+    if not known.all():
+        raise ContractError(
+            f"Interferogram {int(np.argmin(known)) + 1} has no data at the reference; choose another reference point."
+        )
 
 
 def apply_reference(

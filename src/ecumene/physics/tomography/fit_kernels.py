@@ -289,7 +289,10 @@ def select_pixels(
     rss_out,
     scores,
 ):
-    """Choose the order and estimate the scatterers of pixels `start`..`stop`; results go to the last eight arrays."""
+    """Choose the order and estimate the scatterers of pixels `start`..`stop`; results go to the last eight arrays.
+
+    One function, because its parts share some twenty work arrays that are made once for all pixels.
+    """
     n, looks = data.shape[1:]
     dims = rates.shape[1]
     largest = penalties.size - 1

@@ -305,7 +305,10 @@ def solve_pixels(
     sizes,
     gaps,
 ):
-    """Solve pixels `start`..`stop`; results go to the last five arrays."""
+    """Solve pixels `start`..`stop`; results go to the last five arrays.
+
+    One function, because its parts share some twenty work arrays that are made once for all pixels.
+    """
     n, looks = yr.shape[1:]
     atoms = dr.shape[1]
     capacity = index.shape[1]

@@ -1,0 +1,36 @@
+"""Batches of what is learned from: patches that are in memory, or images that are read in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ecumene.samples.augmentation import Augmentation
+from ecumene.samples.scene_set import SceneSamples
+from ecumene.training.batches import Batches, default_batch_size
+from ecumene.training.scene_batches import SceneBatches, scene_batch_size
+
+if TYPE_CHECKING:
+    from ecumene.samples.patch_set import PatchSet
+
+    Data = PatchSet | SceneSamples
+
+
+def usual_batch_size(samples: Data) -> int:
+    """Return the samples of a batch where nobody says."""
+    return scene_batch_size(len(samples)) if isinstance(samples, SceneSamples) else default_batch_size(samples)
+
+
+def batches_of(
+    samples: Data,
+    size: int,
+    *,
+    epoch: Callable[[], int] = lambda: 0,
+    seed: int = 0,
+    augmentation: Augmentation | None = None,
+    shuffle: bool = False,
+) -> Batches | SceneBatches:
+    """Return an iterable of batches; see `Batches` for the arguments."""
+    if isinstance(samples, SceneSamples):
+        return SceneBatches(samples, size, epoch=epoch, seed=seed, augmentation=augmentation, shuffle=shuffle)
+    return Batches(samples, size, epoch=epoch, seed=seed, augmentation=augmentation, shuffle=shuffle)
