@@ -128,7 +128,10 @@ def _stages(cases: Json) -> str:
     for name, found in cases.items():
         seconds, total = found["stages_processor_s"], found["map"]["processor_s"]
         rows.append([name, *(share(seconds[stage] / total) if stage in seconds else "-" for stage in names)])
-    return "Where the processor's time goes:\n\n" + table(("case", *map(words, names)), rows)
+    return (
+        "Where the processor's time goes; of the network only the calling thread is counted, so that the rest of a "
+        "row to 100 % is its other threads and the start:\n\n"
+    ) + table(("case", *map(words, names)), rows)
 
 
 def _memory(found: Json) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+from change_results import SECTIONS as CHANGE  # noqa: E402 - lies beside this file
 from engine_results import SECTIONS as ENGINE  # noqa: E402 - lies beside this file
 from page import write_or_check  # noqa: E402 - lies beside this file
 from physics_results import SECTIONS as PHYSICS  # noqa: E402 - lies beside this file
@@ -193,7 +194,7 @@ def simulated_city(results: dict[str, Any]) -> str:
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = (
-    {"main_path": main_path, "simulated_city": simulated_city} | SCENES | TRUST | ENGINE | VIEWER | PHYSICS
+    {"main_path": main_path, "simulated_city": simulated_city} | SCENES | TRUST | ENGINE | CHANGE | VIEWER | PHYSICS
 )
 
 
