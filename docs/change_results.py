@@ -48,8 +48,8 @@ def pairs(results: Json) -> str:
         table(HEADS, optical),
         table(HEADS, radar),
         "One setting of `ratio-variation` serves all four radar pairs, but it was **chosen with the references of "
-        "these four in sight**; no pair was left for an independent test, and the goals are met narrowly. Kappa of other "
-        "settings:",
+        "these four in sight**; no pair was left for an independent test, and the goals are met narrowly. Kappa of "
+        "other settings:",
         table(
             ("setting", *map(words, places)),
             [[name, *(number(found[place]) for place in places)] for name, found in sensitivity.items()],
