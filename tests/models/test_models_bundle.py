@@ -263,3 +263,10 @@ def test_loading_and_running_trees_needs_neither_torch_nor_sklearn_nor_lightgbm(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
+
+
+def test_a_model_is_the_same_after_writing_and_reading(network_model, tmp_path):
+    plain = network_model()
+    model = plain.with_training(zeta=float("nan"), alpha={"b": np.float32(0.5), "a": (1, 2)})
+    model.save(tmp_path / "m")
+    assert Model.load(tmp_path / "m").checksum == model.checksum != plain.checksum

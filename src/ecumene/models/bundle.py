@@ -129,7 +129,11 @@ class Model:
     def checksum(self) -> str:
         """A SHA-256 over everything that decides the output: statement, weights, detector."""
         arrays = None if self.detector is None else self.detector.to_arrays()
-        return content_checksum(self.spec, self.weights, self.booster, arrays, str(self.outlier_threshold))
+        return content_checksum(self._stated(), self.weights, self.booster, arrays, str(self.outlier_threshold))
+
+    def _stated(self) -> ModelSpec:
+        """Return the statement as its file has it."""
+        return ModelSpec.model_validate(plain(self.spec.model_dump(mode="json")))
 
     @property
     def card(self) -> str:
@@ -300,7 +304,7 @@ class Model:
         """Return the bundle's files by name."""
         from ecumene.models.card import write_card
 
-        spec = ModelSpec.model_validate(plain(self.spec.model_dump(mode="json")))
+        spec = self._stated()
         legend = self.objective.legend
         parts: dict[str, bytes] = {files.CARD: write_card(spec, legend).encode()}
         if spec.kind == "boosting":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,9 @@ def content_checksum(spec: ModelSpec, *contents: Mapping[str, NDArray[Any]] | st
         spec: The statement.
         *contents: Arrays by name, or text, in an order that stays; None for what the model does not have.
     """
-    digest = hashlib.sha256(spec.model_dump_json().encode())
+    # Keys sorted: a bundle that was written and read again has them in another order.
+    stated = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+    digest = hashlib.sha256(stated.encode())
     for content in contents:
         if isinstance(content, str):
             digest.update(content.encode())
