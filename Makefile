@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MIN := $(VENV)-min
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: install demo test lint types rooms unit properties docs min-versions clean
+.PHONY: install install-min demo test lint types rooms unit properties docs min-versions clean
 .DEFAULT_GOAL := test
 
 WEB := src/ecumene/viewer/web
@@ -50,14 +51,19 @@ properties: install
 	HYPOTHESIS_PROFILE=random $(BIN)/pytest -n 2 $$(grep -rlE '^from hypothesis|^import hypothesis' tests --include='test_*.py')
 
 # The quick tests with the oldest versions that pyproject.toml admits.
-min-versions:
-	test -x $(VENV)-min/bin/python || $(PYTHON) -m venv $(VENV)-min
-	$(VENV)-min/bin/python -m pip --disable-pip-version-check -q install -c constraints-min.txt torch
-	$(VENV)-min/bin/python -m pip --disable-pip-version-check -q install -c constraints-min.txt -e '.[all,test]'
-	OMP_NUM_THREADS=1 $(VENV)-min/bin/python -m pytest -n 2 -m "not slow" tests/core tests/scenes tests/samples tests/models tests/mapping tests/workflows
+$(MIN)/.installed: pyproject.toml constraints-min.txt
+	test -x $(MIN)/bin/python || $(PYTHON) -m venv $(MIN)
+	$(MIN)/bin/python -m pip --disable-pip-version-check -q install -c constraints-min.txt torch
+	$(MIN)/bin/python -m pip --disable-pip-version-check -q install -c constraints-min.txt -e '.[all,test]'
+	touch $@
+
+install-min: $(MIN)/.installed
+
+min-versions: install-min
+	OMP_NUM_THREADS=1 $(MIN)/bin/python -m pytest -n 2 -m "not slow" tests/core tests/scenes tests/samples tests/models tests/mapping tests/workflows
 
 docs: install
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) $(VENV)-min $(WEB)/node_modules $(WEB)/vendor demo site build dist
+	rm -rf $(VENV) $(MIN) $(WEB)/node_modules $(WEB)/vendor demo site build dist
