@@ -13,30 +13,14 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, LabelError, SceneError
 from ecumene.legends import Legend
+from ecumene.legends.library import get_legend
 from ecumene.samples.datasets.class_folders import PICTURES, colour_channels, natural_key, read_picture
 from ecumene.samples.datasets.contract import DataSet, DataSetInfo
 from ecumene.samples.datasets.official_files import OfficialFiles, open_files
 from ecumene.samples.scene_set import SceneSet
 
-LABELS = (
-    "airplane",
-    "bare-soil",
-    "buildings",
-    "cars",
-    "chaparral",
-    "court",
-    "dock",
-    "field",
-    "grass",
-    "mobile-home",
-    "pavement",
-    "sand",
-    "sea",
-    "ship",
-    "tanks",
-    "trees",
-    "water",
-)
+LABELS = get_legend("ucm_multilabel").names
+"""The 17 object labels, in the order of the table."""
 
 SIZE = 256
 RESOLUTION_M = 0.3
@@ -107,7 +91,7 @@ class UcmMultiLabel(DataSet):
             )
         ordered = sorted(images, key=natural_key)
         labels = np.array([known[item] for item in ordered], np.int64)
-        return cls(files, [images[item] for item in ordered], labels, Legend.from_names(LABELS, name=cls.info.name))
+        return cls(files, [images[item] for item in ordered], labels, get_legend("ucm_multilabel"))
 
     def read(self, indices: NDArray[np.integer] | Sequence[int]) -> SceneSet:
         """Return these images as digital numbers 0..255.

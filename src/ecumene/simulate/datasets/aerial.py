@@ -8,28 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ecumene.legends.library import get_legend
 from ecumene.simulate.noise import fractal_field
 
 PIXEL_M = 0.3
-LABELS = (
-    "airplane",
-    "bare-soil",
-    "buildings",
-    "cars",
-    "chaparral",
-    "court",
-    "dock",
-    "field",
-    "grass",
-    "mobile-home",
-    "pavement",
-    "sand",
-    "sea",
-    "ship",
-    "tanks",
-    "trees",
-    "water",
-)
+LABELS = get_legend("ucm_multilabel").names
 """Object labels of the multi-label annotations of UC Merced, in their order."""
 
 Colour = tuple[float, float, float]
