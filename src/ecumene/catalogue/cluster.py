@@ -28,6 +28,7 @@ from ecumene.catalogue.work import Outcome, SharedModel, map_unit
 from ecumene.core.errors import ConfigurationError, ModelError, ProductError
 from ecumene.core.optional import require
 from ecumene.core.progress import Progress, silent
+from ecumene.core.threads import available_threads
 
 if TYPE_CHECKING:
     from ecumene.models.bundle import Model
@@ -66,8 +67,6 @@ def parse_cluster(text: str) -> Address:
     """
     match = re.fullmatch(r"local(?::(\d{1,4}))?", text.strip())
     if match and match[1] != "0":
-        from ecumene.mapping.plan import available_threads
-
         return Address(workers=int(match[1]) if match[1] else available_threads())
     if re.fullmatch(r"(tcp|tls|ws|wss|ucx|inproc)://[^\s/]\S*", text.strip()):
         return Address(url=text.strip())

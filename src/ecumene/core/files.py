@@ -35,12 +35,16 @@ def multihash_of(path: Path | str) -> str:
 
 
 @contextlib.contextmanager
-def atomic_path(target: Path | str, validate: Callable[[Path], None] | None = None) -> Iterator[Path]:
+def atomic_path(
+    target: Path | str, validate: Callable[[Path], None] | None = None, *, durable: bool = True
+) -> Iterator[Path]:
     """Yield a temporary path beside `target`; on success validate it and rename it to `target`.
 
     Args:
         target: The final path; its folder is created.
         validate: Called with the finished temporary file; raise to refuse it.
+        durable: Wait until the disk has it, so that it survives a power cut too. Without, a file may be damaged after
+            one: only for what is checked by its checksum before it is used, and can be made again.
 
     Yields:
         A path in the same folder with the same suffix, so that drivers which look at suffixes work.
@@ -55,8 +59,9 @@ def atomic_path(target: Path | str, validate: Callable[[Path], None] | None = No
         yield temporary
         if validate is not None:
             validate(temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
+        if durable:
+            with temporary.open("rb") as stream:
+                os.fsync(stream.fileno())
         temporary.replace(target)
     except OSError as error:
         raise ProductError(f"{target} cannot be written: {error.strerror or error}.") from error

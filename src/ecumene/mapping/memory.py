@@ -10,17 +10,9 @@ lies between one bound and another was not measured on a quiet machine.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-import sys
+from ecumene.core.memory import ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, set_allocator, trim
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_SETTINGS = (
-    ("MALLOC_MMAP_THRESHOLD_", _M_MMAP_THRESHOLD, 1 << 30),
-    ("MALLOC_TRIM_THRESHOLD_", _M_TRIM_THRESHOLD, 256 << 20),
-    ("MALLOC_ARENA_MAX", _M_ARENA_MAX, 1),
-)
+_SETTINGS = {MMAP_THRESHOLD: 1 << 30, TRIM_THRESHOLD: 256 << 20, ARENA_MAX: 1}
 
 
 def keep_freed_memory() -> bool:
@@ -29,19 +21,9 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether anything was changed; False where the C library is not glibc.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        library = ctypes.CDLL("libc.so.6")
-        mallopt = library.mallopt
-    except (OSError, AttributeError):
-        return False
-    results = [mallopt(number, value) for name, number, value in _SETTINGS if name not in os.environ]
-    return any(results)
+    return set_allocator(_SETTINGS)
 
 
 def return_freed_memory() -> None:
     """Hand back what loading a model has freed; the C library would keep it until the end."""
-    if sys.platform.startswith("linux"):
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+    trim()

@@ -88,9 +88,7 @@ def fit_trend(
     middle = float(time.mean())
     columns = [np.ones_like(time), time - middle]
     pairs = harmonics if period is not None else 0
-    for k in range(1, pairs + 1):
-        angle = 2.0 * math.pi * k * time / float(period or 1.0)
-        columns += [np.cos(angle), np.sin(angle)]
+    columns += harmonic_columns(time, float(period or 1.0), pairs)
     design = np.stack(columns, axis=1)
     if y.size < design.shape[1] + 4 or np.linalg.matrix_rank(design) < design.shape[1]:
         raise SceneError(
@@ -105,6 +103,21 @@ def fit_trend(
     flags |= STRONG_MEMORY if phi > 0.9 else 0
     season = np.asarray(coefficients[2:]).reshape(pairs, 2)
     return Trend(float(coefficients[1]), error, float(coefficients[0]), season, phi, size, design @ coefficients, flags)
+
+
+def harmonic_columns(time: Float, period: float, pairs: int) -> list[Float]:
+    """Return cosine and sine of a cycle and its harmonics, the columns of a season in a design matrix.
+
+    Args:
+        time: `[T]`, any unit.
+        period: Of the cycle, in that unit.
+        pairs: Number of harmonics.
+
+    Returns:
+        `2 pairs` arrays `[T]`: cosine and sine of 2 pi k time / period for k = 1, 2 ...
+    """
+    angles = [2.0 * math.pi * k * time / period for k in range(1, pairs + 1)]
+    return [wave for angle in angles for wave in (np.cos(angle), np.sin(angle))]
 
 
 def _noise(time: Float, known: Float, phi: float, size: float) -> Float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecumene.core.threads import count_threads
 from ecumene.physics.sharpening.guides import FusionInput, Image, guide_for
 from ecumene.physics.sharpening.patch_kernels import fuse_patches
 
@@ -111,9 +111,7 @@ def _fuse(
         return top, total[:, top:bottom].copy(), weight[top:bottom].copy()
 
     total, weight = np.zeros((len(bands), *guide_high.shape[1:])), np.zeros(guide_high.shape[1:])
-    if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(count_threads(threads)) as pool:
         for top, part, counts in pool.map(run, strips):
             total[:, top : top + part.shape[1]] += part
             weight[top : top + len(counts)] += counts

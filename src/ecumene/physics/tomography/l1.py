@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ecumene.core.errors import ConfigurationError
-from ecumene.physics.tomography.threads import run_ranges
+from ecumene.core.threads import run_ranges
 
 _LARGEST_GRAM = 512  # atoms; a larger Gram matrix leaves the processor's cache
 

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.core.threads import run_ranges
 from ecumene.physics.tomography.grid import SearchGrid
 from ecumene.physics.tomography.l1 import solve_l1, universal_threshold
 from ecumene.physics.tomography.noise import estimate_noise
@@ -30,7 +31,6 @@ from ecumene.physics.tomography.result import (
     Scatterers,
 )
 from ecumene.physics.tomography.spectral import profile_candidates, svd_wiener
-from ecumene.physics.tomography.threads import run_ranges
 
 _PIXELS_A_BATCH = 1 << 16
 _CANDIDATES = 10

@@ -16,14 +16,13 @@ before's support with tabulated maps, accepted only if all conditions hold.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.core.threads import run_ranges
 from ecumene.physics.unmixing.checks import check_endmembers, check_spectra
 from ecumene.physics.unmixing.error_kernels import fit_errors
 from ecumene.physics.unmixing.kernels import correlate, solve_pixels, tabulate, tabulate_multipliers
@@ -204,12 +203,13 @@ class _Problem:
         value = np.empty((data.shape[0], self.matrix.shape[1]))
         converged = np.empty(data.shape[0], dtype=np.bool_)
 
-        def block(part: slice) -> None:
-            correlation = np.empty((part.stop - part.start, self.matrix.shape[1]))
+        def block(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            correlation = np.empty((stop - start, self.matrix.shape[1]))
             correlate(np.ascontiguousarray(data[part]), self.rows, correlation)
             solve_pixels(self.gram, correlation, self.sum_to_one, self.maps, value[part], converged[part])
 
-        _run(block, data.shape[0], threads)
+        run_ranges(block, data.shape[0], threads, length=_BLOCK)
         return value, converged
 
     def spread(self, correlation: Any) -> NDArray[np.float64]:
@@ -236,7 +236,8 @@ class _Problem:
         residual, deviation = np.empty(data.shape[0]), np.empty(value.shape)
         moments = (self.gram, self.spread(correlation))
 
-        def block(part: slice) -> None:
+        def block(start: int, stop: int) -> None:
+            part = slice(start, stop)
             pixels = np.ascontiguousarray(data[part], dtype=np.float64)
             fit_errors(
                 pixels,
@@ -251,7 +252,7 @@ class _Problem:
                 deviation[part],
             )
 
-        _run(block, data.shape[0], threads)
+        run_ranges(block, data.shape[0], threads, length=_BLOCK)
         return residual, deviation
 
     def equality(
@@ -299,16 +300,3 @@ def _assemble(
         poor |= np.nan_to_num(rms) > limit
     flags = np.where(invalid, INVALID, poor * POOR_FIT | ~converged * NOT_CONVERGED).astype(np.uint8)
     return Abundances(value=value, standard_deviation=deviation, residual_rms=rms, flags=flags)
-
-
-def _run(block: Any, pixels: int, threads: int | None) -> None:
-    parts = [slice(start, min(start + _BLOCK, pixels)) for start in range(0, pixels, _BLOCK)]
-    if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if threads == 1 or len(parts) < 2:
-        for part in parts:
-            block(part)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for future in [pool.submit(block, part) for part in parts]:
-            future.result()

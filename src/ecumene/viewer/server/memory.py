@@ -11,9 +11,10 @@ hours then grows although it holds no more.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
+
+from ecumene.core.memory import ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, set_allocator
+from ecumene.scenes.handles import CACHE_BYTES
 
 TILE_CACHE_BYTES = 48 << 20
 """The last tiles as PNG, with what it costs to find them."""
@@ -21,8 +22,11 @@ TILE_CACHE_BYTES = 48 << 20
 TILE_ENTRY_BYTES = 512
 """What a kept tile costs beside its picture."""
 
-BLOCK_CACHE_BYTES = 64 << 20
-"""Decoded blocks of all rasters, kept by GDAL; the environment variable GDAL_CACHEMAX says otherwise."""
+BLOCK_CACHE_BYTES = CACHE_BYTES
+"""Decoded blocks of all rasters, kept by GDAL; the environment variable GDAL_CACHEMAX says otherwise.
+
+Reading the scenes of a model sets a limit for the same cache, so that it is the same one.
+"""
 
 OPEN_FILES = 8
 """Rasters that each drawing thread keeps open."""
@@ -39,15 +43,7 @@ OPEN_PRODUCTS = 256
 MOST_CONNECTIONS = 512
 """Connections at once; each holds at most one answer."""
 
-_ARENAS = 2
-_LARGE_BYTES = 128 << 10
-_TRIM_BYTES = 16 << 20
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_SETTINGS = (
-    ("MALLOC_MMAP_THRESHOLD_", _M_MMAP_THRESHOLD, _LARGE_BYTES),
-    ("MALLOC_TRIM_THRESHOLD_", _M_TRIM_THRESHOLD, _TRIM_BYTES),
-    ("MALLOC_ARENA_MAX", _M_ARENA_MAX, _ARENAS),
-)
+_SETTINGS = {MMAP_THRESHOLD: 128 << 10, TRIM_THRESHOLD: 16 << 20, ARENA_MAX: 2}
 
 
 def limit_block_cache() -> None:
@@ -67,11 +63,4 @@ def return_freed_memory() -> bool:
     Returns:
         Whether anything was changed; False where the C library is not glibc.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
-    results = [mallopt(number, value) for name, number, value in _SETTINGS if name not in os.environ]
-    return any(results)
+    return set_allocator(_SETTINGS)
