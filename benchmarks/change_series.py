@@ -28,6 +28,7 @@ from common import data_root, data_set, store
 from ecumene.change.breaks import BreakModel, detect_breaks
 from ecumene.change.breaks_monitoring import monitor_breaks, watch
 from ecumene.change.breaks_sequence import follow_changes
+from ecumene.change.patterns import PATTERNS, find_patterns
 from ecumene.change.seasons import season_design
 from ecumene.change.series import DAYS_A_YEAR
 
@@ -78,13 +79,15 @@ class Peer:
         script = Path(__file__).with_name("change_series_peers.py")
         self.command = [python, str(script), name, str(problem), str(self.answer), str(threads), str(rounds)]
         self.pixels = int(np.prod(np.load(problem)["stack"].shape[1:]))
+        # Linear algebra of NumPy and the compiled loops of the peers run on as many threads as ours.
+        self.limits = {f"{name}_NUM_THREADS": str(threads) for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
         self.wall: list[float] = []
         self.processor: list[float] = []
         self.failed = ""
 
     def run(self) -> None:
         """Measure one round."""
-        done = subprocess.run(self.command, capture_output=True, text=True, check=False)
+        done = subprocess.run(self.command, capture_output=True, text=True, check=False, env=os.environ | self.limits)
         if done.returncode:
             self.failed = done.stderr.strip().splitlines()[-1][:300] if done.stderr.strip() else "no message"
             return
@@ -323,6 +326,52 @@ def broken_series(
     return values, days, date
 
 
+def radar_patterns(pixels: int) -> dict[str, Any]:
+    """Families, dates and durations of simulated radar series in two polarisations, and speed."""
+    days = np.arange(60) * 12 + 17000
+    result: dict[str, Any] = {"kind": "simulated", "dates": 60, "pixels_a_family": pixels, "amplitude_db": [3.0, 2.0]}
+    for looks in (4.0, 18.0):
+        rng = np.random.default_rng(int(looks))
+        table, rows = [], {}
+        for code, name in enumerate(PATTERNS):
+            begin, length = rng.uniform(days[10], days[35], pixels), rng.uniform(100, 250, pixels)
+            t = days[:, None]
+            course = {
+                "constant": np.zeros((60, pixels)),
+                "step up": 1.0 * (t >= begin),
+                "step down": -1.0 * (t >= begin),
+                "ramp": np.clip((t - begin) / length, 0.0, 1.0),
+                "pulse": (t >= begin) * 1.0 - (t >= begin + length),
+            }[name]
+            speckle = 10.0 * np.log10(rng.gamma(looks, 1.0 / looks, (2, 60, pixels)))
+            values = speckle + np.array([3.0, 2.0])[:, None, None] * course
+            values[:, rng.random((60, pixels)) < 0.1] = np.nan
+            found = find_patterns(values, days)
+            table.append((np.bincount(found.pattern, minlength=5)[:5] / pixels).tolist())
+            if code:
+                right = found.pattern == code
+                low, high = found.interval(0.9)
+                rows[name] = {
+                    "found": float(right.mean()),
+                    "median_date_error_days": float(np.median(np.abs(found.date - begin)[right])),
+                    "coverage_90": float(((low <= begin) & (begin <= high))[right].mean()),
+                }
+                if name in ("ramp", "pulse"):
+                    rows[name]["median_duration_error_days"] = float(np.median(np.abs(found.duration - length)[right]))
+        changed = np.array(table)
+        hits, false = changed[1:, 1:].sum() / 4.0, changed[0, 1:].sum()
+        result[f"{looks:g}_looks"] = {
+            "families": list(PATTERNS),
+            "confusion": table,
+            "f1_of_change": float(2 * 4 * hits / (2 * 4 * hits + false + 4 * (1 - hits))),
+            "patterns": rows,
+        }
+    start = time.process_time()
+    find_patterns(values, days, threads=1)
+    result["microseconds_of_processor_a_pixel"] = 1e6 * (time.process_time() - start) / pixels
+    return result
+
+
 def bolivia(folder: Path) -> dict[str, Any]:
     """Date of the clearing from Sentinel-1, from Landsat, and from both together."""
     path = folder / "series.csv"
@@ -359,7 +408,7 @@ def main() -> None:
     parser.add_argument("--nrt", help="python with nrt and ruptures")
     parser.add_argument("--bfast", help="python with bfast 0.7 and an OpenCL device")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=["speed", "coverage", "bolivia"])
+    parser.add_argument("--only", choices=["speed", "coverage", "patterns", "bolivia"])
     given = parser.parse_args()
     found: dict[str, Any] = {}
     if given.only in (None, "bolivia"):
@@ -368,6 +417,9 @@ def main() -> None:
     if given.only in (None, "coverage"):
         found["coverage"] = coverage(2_000 if given.quick else 40_000)
         print(json.dumps(found["coverage"], indent=1), flush=True)
+    if given.only in (None, "patterns"):
+        found["patterns"] = radar_patterns(200 if given.quick else 2_000)
+        print(json.dumps(found["patterns"], indent=1), flush=True)
     if given.only in (None, "speed"):
         pythons = {"nrt": given.nrt, "ruptures": given.nrt, "bfast": given.bfast}
         found["speed"] = speed(given.quick, pythons, 1 if given.quick else given.rounds)

@@ -285,3 +285,26 @@ def test_unknown_names_and_options_get_a_sentence() -> None:
     ):
         with pytest.raises(ConfigurationError):
             detect_change(pair, name, **options)
+
+
+@pytest.mark.parametrize("calibration", [1.0, 1.6])
+def test_the_looks_of_the_likelihood_ratio_come_from_the_ratio_whatever_the_scene(calibration: float) -> None:
+    """Edges and texture everywhere, a tenth changed, dates of different calibration: looks and changes are found."""
+    rng = np.random.default_rng(11)
+    scene = np.exp(rng.normal(0.0, 1.5, (120, 120)).repeat(2, 0).repeat(2, 1))
+    before, after = (scene * rng.gamma(6.0, 1.0 / 6.0, scene.shape) for _ in range(2))
+    after[:80, :72] *= 40.0
+    result = detect_change(ImagePair.from_arrays(before, after * calibration), "likelihood-ratio", window=1, level=0.01)
+    assert 4.5 < result.loadings["looks"][0] < 6.5
+    assert result.changed[:80, :72].mean() > 0.95
+    assert result.changed[100:].mean() < 0.03
+
+
+def test_looks_that_cannot_be_estimated_are_refused_with_a_sentence() -> None:
+    image = np.random.default_rng(0).gamma(4.0, 1.0, (40, 40))
+    other = image.copy()
+    other[:10] *= 3.0
+    with pytest.raises(
+        SceneError, match="more than half of the pixels have one ratio between the dates; state the looks"
+    ):
+        detect_change(ImagePair.from_arrays(image, other), "likelihood-ratio", window=1)

@@ -229,3 +229,14 @@ def test_blocks_of_a_dask_array_give_the_same_map():
         chunks=((5,), (1,), (7, 7, 6), (11, 11, 8)),
     )
     np.testing.assert_array_equal(blocks.compute()[:, 0], whole)
+
+
+def test_the_mean_f_is_that_of_the_bands_that_have_one():
+    rng = np.random.default_rng(9)
+    days = np.arange(40) * 30 + 16000
+    one = season_design(days) @ rng.normal(size=(4, 20)) + rng.standard_normal((40, 20))
+    few = np.full_like(one, np.nan)
+    few[::9] = 1.0
+    alone, beside = detect_breaks(one[None], days), detect_breaks(np.stack([one, few]), days)
+    np.testing.assert_allclose(beside.largest_f, alone.largest_f, rtol=1e-6)
+    np.testing.assert_array_equal(beside.date, alone.date)

@@ -184,7 +184,7 @@ def test_statistics_equal_numpys_on_the_observed_values(seed):
     values, days = rng.normal(size=(2, 12, 9)), np.arange(12) + 17000
     valid = rng.random((12, 9)) > 0.4
     found, seen = temporal_statistics(values, days, valid, percentiles=(5, 50, 90))
-    assert list(found) == ["minimum", "maximum", "mean", "standard_deviation", "gradient", "p5", "p50", "p90"]
+    assert list(found) == ["min", "max", "mean", "std", "mean_slope", "p5", "p50", "p90"]
     for b, p in itertools.product(range(2), range(9)):
         y = values[b, valid[:, p], p]
         assert seen[b, p] == y.size
@@ -233,3 +233,15 @@ def test_trends_need_three_observations():
     assert np.isnan(found.slope[0, 0])
     assert found.slope[0, 1] > 0
     assert list(found.observations[0]) == [2, 3]
+
+
+@settings(deadline=None, max_examples=60)
+@given(seed=st.integers(0, 10_000), ever=st.floats(0.05, 0.95), beginning=st.floats(0.05, 0.95))
+def test_an_onset_has_a_day_exactly_where_the_state_is_reached(seed, ever, beginning):
+    rng = np.random.default_rng(seed)
+    share = rng.random((6, 30)) ** rng.uniform(0.2, 3.0)
+    share[rng.random(share.shape) < 0.3] = np.nan
+    days = np.sort(rng.choice(4000, 6, replace=False)) + 12000
+    found = first_lasting(share, days, prior_ever=ever, prior_beginning=beginning)
+    np.testing.assert_array_equal(np.isfinite(found.day), found.state.any(axis=0))
+    assert (np.diff(found.state.astype(int), axis=0) >= 0).all()

@@ -13,7 +13,8 @@ from ecumene.change.breaks_monitoring import monitor_breaks
 from ecumene.change.breaks_sequence import follow_changes
 from ecumene.change.breaks_several import detect_several_breaks
 from ecumene.change.seasons import fit_seasons, season_design
-from ecumene.change.series import days_of, run_blocks
+from ecumene.change.series import day_of, days_of, run_blocks
+from ecumene.change.series_gaps import count_days, fill_gaps
 from ecumene.change.series_trends import monotone_trend
 from ecumene.core.errors import ConfigurationError, EcumeneError, SceneError
 
@@ -120,3 +121,21 @@ def test_the_benchmark_asks_for_its_data():
     assert found.returncode != 0
     assert "ECUMENE_DATA" in found.stderr
     assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("when", ["soon", "2020-13-01", None, [1, 2], "NaT", float("nan")])
+def test_single_dates_that_are_none_get_a_sentence(when):
+    with pytest.raises(ConfigurationError, match="last date of the history"):
+        monitor_breaks(series()[0], DAYS, when)
+    with pytest.raises(ConfigurationError, match="limit of the period"):
+        count_days(fill_gaps(np.ones((24, 1), np.uint8), DAYS), when, 18000)
+
+
+@pytest.mark.parametrize("floor", [[1.0, 2.0], -1.0, float("nan"), "high"])
+def test_a_smallest_scale_that_fits_no_band_gets_a_sentence(floor):
+    with pytest.raises(ConfigurationError, match="smallest residual scale"):
+        follow_changes(series(), DAYS, confirm=4, least=8, floor=floor)
+
+
+def test_a_day_is_read_from_texts_dates_and_numbers():
+    assert day_of("2020-01-02") == day_of(np.datetime64("2020-01-02T11:00")) == day_of(18263) == day_of(18263.0)

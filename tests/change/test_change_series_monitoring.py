@@ -171,3 +171,18 @@ def test_all_kinds_of_breaks_divide_a_series(breaking):
     found = detect_several_breaks(values[None], DAYS, model=BreakModel(breaking=breaking))
     assert (found.count >= 1).all()
     assert np.median(np.abs(found.date[0] - DAYS[45])) < 30
+
+
+def test_series_without_noise_raise_no_alarm_and_a_step_in_them_does():
+    values = np.full((DAYS.size, 4), 0.3)
+    values[:, 1] = season_design(DAYS) @ np.array([3000.1, 12.3, 170.7, 33.3])
+    values[:, 2] = 1e6 / 3.0
+    values[60:, 3] = 0.4
+    for kind in (np.float64, np.float32):
+        found = monitor_breaks(values.astype(kind)[:, [0, 2, 3]], DAYS, DAYS[40])
+        assert found.valid.all()
+        assert np.isnan(found.date[:2]).all()
+        assert found.date[2] == DAYS[60]
+    exact = monitor_breaks(values, DAYS, DAYS[40])
+    assert np.isnan(exact.date[:3]).all()
+    assert (exact.peak[:3] == 0.0).all()

@@ -87,3 +87,24 @@ def test_the_noises_autocorrelation_is_found_without_the_bias_of_the_fit():
             noise[t] = phi * noise[t - 1] + np.sqrt(1 - phi**2) * noise[t]
         noise[40:, :300] += 5.0  # pixels that break are a minority
         assert abs(noise_autocorrelation(noise[None], days) - phi) < 0.1
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 10_000))
+def test_the_robust_fit_equals_reweighted_least_squares_pixel_by_pixel(seed):
+    rng = np.random.default_rng(seed)
+    design = season_design(DAYS)
+    values = design @ rng.normal(size=(4, 3)) + rng.standard_t(2, (DAYS.size, 3))
+    values[rng.random(values.shape) < 0.2] = np.nan
+    found = fit_seasons(values[None], DAYS, robust=True)
+    for p in range(3):
+        seen = ~np.isnan(values[:, p])
+        x, y, w = design[seen], values[seen, p], np.ones(seen.sum())
+        for _ in range(11):
+            root = np.sqrt(w)
+            beta = np.linalg.lstsq(root[:, None] * x, root * y, rcond=None)[0]
+            size = np.abs(y - x @ beta)
+            scale = 1.4826 * np.median(size)
+            w = np.minimum(1.0, 1.345 * scale / np.maximum(size, 1e-300))
+        np.testing.assert_allclose(found.coefficients[0, :, p], beta, rtol=1e-4, atol=1e-4)
+        assert abs(found.scale[0, p] / scale - 1) < 1e-4

@@ -9,7 +9,7 @@ from ecumene.core.window import Window
 from ecumene.scenes.cloud_rule import bad_by_rule, cloud_pixels
 from ecumene.scenes.grid import window_geobox
 from ecumene.scenes.masks import SCL_BAD, clear_sky, landsat_bad, with_rule_mask
-from ecumene.scenes.statistics import scene_statistics, series_statistics
+from ecumene.scenes.statistics import scene_statistics
 
 BANDS = ["B02", "B03", "B04", "B08", "B11", "B12"]
 # typical reflectances: blue, green, red, nir, swir16, swir22
@@ -148,26 +148,3 @@ def test_scene_statistics_count_gaps_and_clouds(tmp_path):
     assert nothing.valid_fraction == 0
     assert nothing.cloud_fraction is None
     assert np.isnan(nothing.bands["B02"].mean)
-
-
-def test_series_statistics_ignore_gaps():
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(9, 5, 6)).astype(np.float32)
-    values[rng.random(values.shape) < 0.3] = np.nan
-    values[:, 0, 0] = np.nan
-    result = series_statistics(values, ("count", "min", "max", "mean", "std", "median", "p10", "p90"))
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        np.testing.assert_allclose(result["mean"], np.nanmean(values, axis=0), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(result["std"], np.nanstd(values, axis=0), rtol=1e-4, atol=1e-6)
-        np.testing.assert_array_equal(result["min"], np.nanmin(values, axis=0))
-        np.testing.assert_array_equal(result["max"], np.nanmax(values, axis=0))
-        for name, share in (("median", 50), ("p10", 10), ("p90", 90)):
-            np.testing.assert_allclose(result[name], np.nanpercentile(values, share, axis=0), rtol=1e-5, atol=1e-6)
-    assert result["count"][0, 0] == 0
-    with pytest.raises(Exception, match="'mode' is unknown"):
-        series_statistics(values, ("mode",))
-    with pytest.raises(Exception, match="above 100"):
-        series_statistics(values, ("p101",))

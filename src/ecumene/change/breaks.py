@@ -87,7 +87,7 @@ class Breaks:
         magnitude_deviation: float32 `[B, *space]`, its standard deviation, given the date.
         scale: float32 `[B, *space]`, residual standard deviation of the model with the break.
         log_bayes_factor: float32 `[*space]`, for a break at any date against none, natural logarithm.
-        largest_f: float32 `[*space]`, largest F statistic over all dates (mean over bands).
+        largest_f: float32 `[*space]`, largest F statistic over all dates (mean over the bands that have one).
         observations: float32 `[*space]`, over all bands.
         days: int64 `[T]`.
         level: Of the interval.
@@ -172,7 +172,8 @@ def detect_breaks(
 
     Bands count as independent given the date; their densities and factors are multiplied. Noise that is not white is
     not part of the model; `autocorrelation` rho divides the exponents by (1 + rho) / (1 - rho), the loss of independent
-    observations of a first-order autoregressive process, which widens the intervals and lowers the probabilities.
+    observations of a first-order autoregressive process, and n in the prior's g as well (g = n (1 - rho) / (1 + rho));
+    that widens the intervals and lowers the probabilities.
 
     Differences from BFAST: the season is fitted together with the breaks instead of in turns, one break is
     looked for (`detect_several_breaks` finds more), and the probability replaces the test's critical values.

@@ -13,6 +13,7 @@ from ecumene.change.series_kernels import (
     SINGULAR,
     backward,
     cholesky,
+    drop_rounding,
     exponential,
     forward,
     load,
@@ -21,7 +22,6 @@ from ecumene.change.series_kernels import (
     residuals,
 )
 
-_ROUNDING = 1e-20  # share of a series' own sum of squares below which residuals are rounding
 _FLOOR = 1e-12  # share of the residual sum of squares that a break can leave at least: noise-free steps stay finite
 
 
@@ -245,14 +245,9 @@ def _prepare(
     forward(factor, design.shape[1], beta)
     backward(factor, design.shape[1], beta)
     residuals(design, y, weight, beta, rest, squares)
+    drop_rounding(y, weight, rest, squares)
     for i in range(LANES):
         usable[i] = usable[i] and number[i] >= fewest
-        total = 0.0
-        for t in range(weight.shape[0]):
-            total += y[t, i] * y[t, i]
-        if squares[i] < _ROUNDING * total:
-            squares[i] = 0.0
-            rest[:, i] = 0.0
 
 
 @njit(**_OPTIONS)
@@ -269,20 +264,25 @@ def _choose(allowed: Any, score: Any, best: Any) -> None:
 
 @njit(**_OPTIONS)
 def _store_evidence(
-    gaps: Any, allowed: Any, peak: Any, total: Any, f_value: Any, number: Any, first: int, last: int, summary: Any
-) -> None:
-    """Store the log Bayes factor averaged over dates by their gaps, the largest mean F, and the observations."""
+    gaps: Any, allowed: Any, peak: Any, total: Any, f_value: Any, number: Any, usable: Any, first: int, last: int,
+    summary: Any,
+) -> None:  # fmt: skip
+    """Store the log Bayes factor averaged over dates by their gaps, the largest mean F, and the observations.
+
+    The mean F is that of the bands which could be searched.
+    """
     bands = number.shape[0]
     for i in range(last - first):
-        length, largest, seen = 0.0, 0.0, 0.0
+        length, largest, seen, searched = 0.0, 0.0, 0.0, 0
         for t in range(1, gaps.size):
             if allowed[t, i]:
                 length += gaps[t]
                 largest = max(largest, f_value[t, i])
         for b in range(bands):
             seen += number[b, i]
+            searched += 1 if usable[b, i] else 0
         summary[0, first + i] = peak[i] + np.log(total[i] / length) if length > 0.0 else np.nan
-        summary[1, first + i] = largest / bands if length > 0.0 else np.nan
+        summary[1, first + i] = largest / searched if length > 0.0 else np.nan
         summary[2, first + i] = seen
 
 
@@ -315,14 +315,14 @@ def _fit_bands(
 
 @njit(**_OPTIONS)
 def _store_dates(
-    days: Any, gaps: Any, scores: Any, mass: Any, number: Any, first: int, last: int, shares: Any, summary: Any,
-    posterior: Any, best: Any,
+    days: Any, gaps: Any, scores: Any, mass: Any, number: Any, usable: Any, first: int, last: int, shares: Any,
+    summary: Any, posterior: Any, best: Any,
 ) -> None:  # fmt: skip
     """Store evidence, quantiles of the date and its distribution; fill `best`."""
     density, evidence, f_value, allowed = scores
     bits, peak, total, quantile = mass.view(np.int64), np.empty(LANES), np.empty(LANES), np.empty(LANES)
     _posterior(gaps, allowed, evidence, mass, bits, peak, total)
-    _store_evidence(gaps, allowed, peak, total, f_value, number, first, last, summary)
+    _store_evidence(gaps, allowed, peak, total, f_value, number, usable, first, last, summary)
     _choose(allowed, density, best)
     _posterior(gaps, allowed, density, mass, bits, peak, total)
     for s in range(shares.size):
@@ -376,7 +376,7 @@ def find_breaks(
     for first in range(start, stop, LANES):
         last = min(first + LANES, stop)
         _fit_bands(values, valid, first, last, design, moving, least, trimming, inflation, state, scores, buffers)
-        _store_dates(days, gaps, scores, mass, number, first, last, shares, summary, posterior, best)
+        _store_dates(days, gaps, scores, mass, number, usable, first, last, shares, summary, posterior, best)
         _bracket(weights, best, first, last, brackets)
         for b in range(bands):
             _magnitude(design, moving, change, weights[b], rest[b], squares[b], factors[b], number[b], best,

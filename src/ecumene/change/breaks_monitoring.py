@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ecumene.change.breaks_monitoring_kernels import monitor_lanes
 from ecumene.change.seasons import season_design
-from ecumene.change.series import pixel_series, run_blocks
+from ecumene.change.series import day_of, pixel_series, run_blocks
 from ecumene.core.errors import ConfigurationError, SceneError
 
 Single = NDArray[np.float32]
@@ -88,7 +88,7 @@ def monitor_breaks(
     series = pixel_series(np.asarray(values)[None], dates, None if valid is None else np.asarray(valid)[None])
     if not 0.0 < window <= 1.0 or not 0.0 < false_alarms < 1.0 or (boundary is not None and not boundary > 0.0):
         raise ConfigurationError("The window must be in (0, 1], the false alarms in (0, 1) and the boundary above 0.")
-    end = int(np.asarray(history, "datetime64[D]").astype(np.int64)) if not _is_number(history) else int(history)
+    end = day_of(history, "last date of the history")
     past = int(np.searchsorted(series.days, end, side="right"))
     columns = season_design(series.days, order=order, trend=trend)
     fewest = max(columns.shape[1] + 2, int(np.ceil(1.0 / window)))
@@ -99,7 +99,7 @@ def monitor_breaks(
     limit = boundary
     if limit is None:
         days = tuple(int(day) for day in series.days)
-        limit = simulated_boundary(days, past, order, trend, window, false_alarms)
+        limit = simulated_boundary(days, past, order, trend, window, false_alarms, threads)
     alarms, summary = watch(series.values[0], series.valid[0], columns, past, window, limit, fewest, threads)
     date = np.where(alarms >= 0, series.days[np.maximum(alarms, 0)], np.nan).astype(np.float32)
     spread = series.spread
@@ -107,10 +107,6 @@ def monitor_breaks(
         spread(date), float(series.days[past - 1]), spread(summary[1]), spread(summary[2]), spread(summary[0]),
         spread(alarms > -2), float(limit),
     )  # fmt: skip
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating)
 
 
 def watch(
@@ -144,7 +140,13 @@ def watch(
 
 @lru_cache(maxsize=32)
 def simulated_boundary(
-    days: tuple[int, ...], past: int, order: int, trend: bool, window: float, false_alarms: float
+    days: tuple[int, ...],
+    past: int,
+    order: int,
+    trend: bool,
+    window: float,
+    false_alarms: float,
+    threads: int | None = None,
 ) -> float:
     """Return the boundary that white noise on these dates crosses with the given probability.
 
@@ -155,11 +157,12 @@ def simulated_boundary(
         trend: Whether there is a linear trend.
         window: Length of the moving sum, as a share of the history.
         false_alarms: Probability.
+        threads: None: all; the boundary does not depend on it.
 
     Returns:
-        The boundary; its own sampling error is about 1 %.
+        The boundary, the quantile of 20,000 simulated series.
     """
     noise = np.random.default_rng(0).standard_normal((len(days), _SIMULATIONS))
     design = season_design(np.array(days), order=order, trend=trend)
-    _, summary = watch(noise, np.empty((0, 0), np.bool_), design, past, window, np.inf, 1, None)
+    _, summary = watch(noise, np.empty((0, 0), np.bool_), design, past, window, np.inf, 1, threads)
     return float(np.quantile(summary[0], 1.0 - false_alarms))

@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ecumene.change.series_kernels import _OPTIONS, LANES, backward, cholesky, forward, load, normal, residuals
+from ecumene.change.series_kernels import (
+    _OPTIONS,
+    LANES,
+    backward,
+    cholesky,
+    drop_rounding,
+    forward,
+    load,
+    normal,
+    residuals,
+)
 
 
 @njit(**_OPTIONS)
@@ -73,6 +83,7 @@ def monitor_lanes(
         forward(matrix, size, beta)
         backward(matrix, size, beta)
         residuals(design, y, weight, beta, rest, squares)
+        drop_rounding(y, weight, rest, squares)
         for i in range(last - first):
             number = int(past[i])
             window = int(number * share)

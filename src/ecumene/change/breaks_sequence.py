@@ -102,7 +102,7 @@ def follow_changes(
             f"{series.days.size} dates are too few to follow: a first window of {fewest} and {confirm} that confirm a "
             "change are needed; lower them, or give more dates."
         )
-    lowest = np.ascontiguousarray(np.broadcast_to(np.asarray(floor, np.float64), (series.bands,)))
+    lowest = _floors(floor, series.bands)
     freedom = np.arange(series.days.size + 1)
     limits = np.full(freedom.size, np.inf)
     limits[1:] = series.bands * stats.f.ppf(confidence, series.bands, freedom[1:])
@@ -130,3 +130,13 @@ def follow_changes(
         p_value=spread(tail),
         outliers=spread(counts[1]),
     )
+
+
+def _floors(floor: Any, bands: int) -> NDArray[np.float64]:
+    """Return the smallest residual scale of every band, `[B]`."""
+    given = np.asarray(floor)
+    if given.dtype.kind not in "biuf" or given.shape not in ((), (1,), (bands,)):
+        raise ConfigurationError(f"The smallest residual scale must be one number, or {bands} of them, one a band.")
+    if not (np.isfinite(given) & (given >= 0.0)).all():
+        raise ConfigurationError("The smallest residual scale must be a number of at least 0.")
+    return np.ascontiguousarray(np.broadcast_to(given.astype(np.float64), (bands,)))

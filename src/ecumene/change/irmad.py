@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.change.contract import FittedChange, ImagePair
-from ecumene.change.linear import LinearScore, iterate
+from ecumene.change.linear import LinearScore, check_iteration, finish_linear, iterate
 from ecumene.change.moments import Moments
-from ecumene.change.scoring import finish
-from ecumene.core.errors import ConfigurationError
 
 Matrix = NDArray[np.float64]
 
@@ -56,16 +54,7 @@ class IterativelyReweightedMad:
             ConfigurationError: If an option is out of range.
             SceneError: If no pixel is valid at both dates, a band is constant, or too few pixels are unchanged.
         """
-        score, numbers, made = self.learn(pair)
-        loadings = {
-            "correlations": numbers,
-            "first": score.first,
-            "second": score.second,
-            "means": score.means,
-            "deviations": score.deviations,
-            "rounds": np.array([float(made)]),
-        }
-        return finish(pair, score, self.threshold, loadings)
+        return finish_linear(pair, self.learn(pair), self.threshold, "correlations")
 
     def _solve(self, moments: Moments, shrinkage: float) -> tuple[LinearScore, Matrix]:
         return solve_mad(moments, self.ridge, shrinkage if self.consistent else 1.0)
@@ -76,8 +65,7 @@ class IterativelyReweightedMad:
         Args:
             pair: The two dates.
         """
-        if self.rounds < 1 or not self.tolerance > 0.0 or self.ridge < 0.0:
-            raise ConfigurationError("IR-MAD needs at least one round, a positive tolerance and a ridge of at least 0.")
+        check_iteration("IR-MAD", self.rounds, self.tolerance, self.ridge)
         pair.check()
         return iterate(pair, self._solve, self.rounds, self.tolerance)
 

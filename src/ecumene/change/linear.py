@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import integrate, special
 
-from ecumene.change.contract import ImagePair, PairBlock
+from ecumene.change.contract import FittedChange, ImagePair, PairBlock
 from ecumene.change.moments import Moments
-from ecumene.core.errors import SceneError
+from ecumene.change.scoring import finish
+from ecumene.core.errors import ConfigurationError, SceneError
 
 Matrix = NDArray[np.float64]
 
@@ -144,3 +145,42 @@ def iterate(
             break
     assert score is not None
     return score, numbers, made
+
+
+def check_iteration(method: str, rounds: int, tolerance: float, ridge: float) -> None:
+    """Check the options of an iterated method.
+
+    Args:
+        method: Its name in the sentence.
+        rounds: At most.
+        tolerance: Relative.
+        ridge: Share of a variance.
+
+    Raises:
+        ConfigurationError: If one is out of range.
+    """
+    if rounds < 1 or not tolerance > 0.0 or ridge < 0.0:
+        raise ConfigurationError(f"{method} needs at least one round, a positive tolerance and a ridge of at least 0.")
+
+
+def finish_linear(
+    pair: ImagePair, learnt: tuple[LinearScore, Matrix, int], threshold: str, numbers: str
+) -> FittedChange:
+    """Find threshold and mixture of a learnt score and keep its coefficients.
+
+    Args:
+        pair: The two dates.
+        learnt: Score, its characteristic numbers, and rounds made, from `iterate`.
+        threshold: Rule.
+        numbers: Name of the characteristic numbers among the loadings.
+    """
+    score, found, made = learnt
+    loadings = {
+        numbers: found,
+        "first": score.first,
+        "second": score.second,
+        "means": score.means,
+        "deviations": score.deviations,
+        "rounds": np.array([float(made)]),
+    }
+    return finish(pair, score, threshold, loadings)

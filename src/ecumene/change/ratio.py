@@ -43,6 +43,22 @@ def check_intensity(pair: ImagePair, floor: float) -> None:
                 )
 
 
+def checked_names(pair: ImagePair, floor: float) -> tuple[str, ...]:
+    """Check a pair of intensities and return the names of its bands' ratios.
+
+    Args:
+        pair: The two dates.
+        floor: Added to every intensity.
+
+    Raises:
+        ConfigurationError: If the floor is out of range.
+        SceneError: If no pixel is valid at both dates, a band is constant, or values are no intensities.
+    """
+    pair.check()
+    check_intensity(pair, floor)
+    return tuple(f"ratio {band} (dB)" for band in pair.bands)
+
+
 def local_mean(image: Image, valid: NDArray[np.bool_], window: int) -> Image:
     """Return the mean over the valid pixels of a square window; 0 where there are none.
 
@@ -111,7 +127,5 @@ class RatioMethod:
         """
         if self.window < 1 or self.window % 2 == 0 or self.form not in ("log", "mean"):
             raise ConfigurationError("A ratio needs an odd window of at least 1 pixel, and the form log or mean.")
-        pair.check()
-        check_intensity(pair, self.floor)
-        names = tuple(f"ratio {band} (dB)" for band in pair.bands)
+        names = checked_names(pair, self.floor)
         return finish(pair, _RatioScore(self.form, self.window, self.floor, names), self.threshold)

@@ -10,7 +10,7 @@ from scipy import fft, ndimage
 
 from ecumene.change.contract import FittedChange, ImagePair, PairBlock, Threshold
 from ecumene.change.histogram import MagnitudeHistogram
-from ecumene.change.ratio import DECIBEL, check_intensity
+from ecumene.change.ratio import DECIBEL, checked_names
 from ecumene.change.scoring import finish
 from ecumene.change.thresholds import two_means
 from ecumene.change.variation_kernels import denoise
@@ -108,10 +108,8 @@ class RatioVariation:
         """
         if not (self.smoothing > 0.0 and self.coupling > 0.0 and self.rounds >= 10):
             raise ConfigurationError("The ratio's smoothing and coupling must be positive, its rounds at least 10.")
-        pair.check()
-        check_intensity(pair, self.floor)
+        names = checked_names(pair, self.floor)
         count = len(pair.bands)
-        names = tuple(f"ratio {band} (dB)" for band in pair.bands)
         blank = _VariationScore(self.smoothing, self.floor, np.zeros(count), np.full(count, 0.3), self.rounds, names)
         centred = replace(blank, centre=self._centre(pair, blank))
         share = _independent_share(pair, centred)

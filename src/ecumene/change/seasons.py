@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.change.series import DAYS_A_YEAR, PixelSeries, pixel_series, run_blocks
-from ecumene.change.series_kernels import fit_lanes
+from ecumene.change.series import DAYS_A_YEAR, pixel_series, run_blocks
+from ecumene.change.series_kernels import fit_lanes, fit_lanes_robust
 from ecumene.core.errors import ConfigurationError, SceneError
+from ecumene.physics.series.trend import harmonic_columns
 
 Float = NDArray[np.float64]
 ORDERS = (0, 1, 2, 3)
+_HUBER = 1.345  # 95 % efficiency for Gaussian noise
+_ROUNDS = 10
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,7 @@ def season_design(days: Any, *, order: int = 1, trend: bool = True, middle: floa
     columns = [np.ones_like(time)]
     if trend:
         columns.append((time - centre) / DAYS_A_YEAR)
-    for k in range(1, order + 1):
-        angle = 2.0 * np.pi * k * time / DAYS_A_YEAR
-        columns += [np.cos(angle), np.sin(angle)]
+    columns += harmonic_columns(time, DAYS_A_YEAR, order)
     return np.stack(columns, axis=1)
 
 
@@ -128,11 +129,10 @@ def fit_seasons(
         def work(start: int, stop: int, b: int = b, mask: NDArray[np.bool_] = mask) -> None:
             least = design.shape[1]
             if robust:
-                _fit_robust(series, b, mask, start, stop, design, coefficients[b], scale[b], seen[b])
+                fit_lanes_robust(series.values[b], mask, start, stop, design, least, _HUBER, _ROUNDS,
+                                 coefficients[b], scale[b], seen[b])  # fmt: skip
             else:
-                fit_lanes(
-                    series.values[b], mask, start, stop, design, least, coefficients[b], scale[b], seen[b]
-                )  # fmt: skip
+                fit_lanes(series.values[b], mask, start, stop, design, least, coefficients[b], scale[b], seen[b])
 
         run_blocks(work, pixels, threads)
     middle = 0.5 * float(series.days[0] + series.days[-1])
@@ -155,41 +155,6 @@ def model_design(days: NDArray[np.int64], order: int, trend: bool) -> Float:
             "give more dates, or lower the order of the season."
         )
     return design
-
-
-def _fit_robust(
-    series: PixelSeries,
-    band: int,
-    mask: NDArray[np.bool_],
-    start: int,
-    stop: int,
-    design: Float,
-    coefficients: NDArray[np.float32],
-    scale: NDArray[np.float32],
-    seen: NDArray[np.int32],
-) -> None:
-    """Fill one block by reweighted least squares (arrays over the block's pixels)."""
-    y = series.values[band, :, start:stop].astype(np.float64)
-    there = ~np.isnan(y)
-    if mask.size:
-        there &= mask[:, start:stop]
-    y[~there] = 0.0
-    number = there.sum(axis=0)
-    products = design[:, :, None] * design[:, None, :]
-    weight, size = there.astype(np.float64), design.shape[1]
-    beta = np.full((size, stop - start), np.nan)
-    spread = np.full(stop - start, np.nan)
-    for _ in range(11):  # the first one is plain least squares
-        matrix = np.einsum("tab,tp->pab", products, weight)
-        fine = (number >= size) & (np.linalg.cond(matrix) < 1e9)
-        beta[:, fine] = np.linalg.solve(matrix[fine], ((weight * y).T @ design)[fine][..., None])[..., 0].T
-        residual = np.where(there, np.abs(y - design @ np.where(fine, beta, 0.0)), np.nan)
-        with np.errstate(all="ignore"):
-            spread[fine] = 1.4826 * np.nanmedian(residual[:, fine], axis=0)
-            limit = 1.345 * spread
-            weight = np.where(there, np.where(residual > limit, limit / residual, 1.0), 0.0)
-        weight[:, ~fine | ~(spread > 0)] = there[:, ~fine | ~(spread > 0)]
-    coefficients[:, start:stop], scale[start:stop], seen[start:stop] = beta, spread, number
 
 
 def noise_autocorrelation(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, SceneError
+from ecumene.core.threads import run_ranges
 
 Float = NDArray[np.float64]
 
@@ -121,16 +120,57 @@ def pixel_series(values: Any, dates: Any, valid: Any = None, *, least: int = 3) 
     flat = _plain(array).reshape(array.shape[0], days.size, -1)
     mask = np.empty((1, 0, 0), np.bool_)
     if valid is not None:
-        mask = np.asarray(valid, np.bool_)
-        if mask.shape not in (array.shape, array.shape[1:]):
-            raise ConfigurationError(
-                f"The mask has the shape {list(mask.shape)}; it must be that of the series {list(array.shape)}, "
-                "with or without bands."
-            )
-        mask = _plain(mask).reshape(-1, days.size, flat.shape[2])
+        mask = mask_of(valid, array.shape[1:], array.shape[0])
     if flat.shape[2] and not _any_observation(flat, mask):
         raise SceneError("No pixel of the series has a valid observation on any date; check cloud masks and nodata.")
     return PixelSeries(days, flat, mask, space)
+
+
+def mask_of(valid: Any, shape: tuple[int, ...], bands: int | None = None) -> NDArray[np.bool_]:
+    """Return a mask in the form that kernels read.
+
+    Args:
+        valid: bool `[T, *space]`; where there are bands, `[B, T, *space]` as well.
+        shape: (T, *space).
+        bands: None: there are none.
+
+    Returns:
+        bool `[B or 1, T, P]`, C-contiguous.
+
+    Raises:
+        ConfigurationError: If the shape differs.
+    """
+    mask = np.asarray(valid, np.bool_)
+    if mask.shape != shape and (bands is None or mask.shape != (bands, *shape)):
+        raise ConfigurationError(
+            f"The mask has the shape {list(mask.shape)}; it must be that of the series, {list(shape)}"
+            + (", or have its bands before that." if bands is not None else ".")
+        )
+    pixels = int(np.prod(shape[1:], dtype=np.int64))
+    return _plain(mask).reshape(-1, shape[0], pixels)
+
+
+def day_of(date: Any, what: str = "date") -> int:
+    """Return one date as days since 1970-01-01.
+
+    Args:
+        date: datetime64, a date, an ISO text, or whole days since 1970-01-01.
+        what: Its name in the sentence that refuses it.
+
+    Raises:
+        ConfigurationError: If it is not a date.
+    """
+    if isinstance(date, int | np.integer) and not isinstance(date, bool):
+        return int(date)
+    if isinstance(date, float | np.floating) and float(date).is_integer():
+        return int(date)
+    try:
+        day = np.asarray(date, "datetime64[D]")
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"The {what} {date!r} cannot be read; write it as YYYY-MM-DD.") from error
+    if day.ndim or np.isnat(day):
+        raise ConfigurationError(f"The {what} must be one date; write it as YYYY-MM-DD.")
+    return int(day.astype(np.int64))
 
 
 def _plain(array: NDArray[Any]) -> NDArray[Any]:
@@ -150,24 +190,5 @@ def _any_observation(values: NDArray[Any], valid: NDArray[np.bool_]) -> bool:
 
 
 def run_blocks(work: Callable[[int, int], None], pixels: int, threads: int | None) -> None:
-    """Call `work(start, stop)` for blocks of pixels, on several threads; results do not depend on their number.
-
-    Args:
-        work: Fills its part of results that exist already; compiled code that lets other threads run.
-        pixels: Number of pixels.
-        threads: None: as many as this process may use.
-
-    Raises:
-        ConfigurationError: If the number of threads is not positive.
-    """
-    if threads is not None and threads < 1:
-        raise ConfigurationError("The number of threads must be at least 1.")
-    count = threads or len(os.sched_getaffinity(0))
-    parts = [(start, min(start + _BLOCK, pixels)) for start in range(0, pixels, _BLOCK)]
-    if count == 1 or len(parts) < 2:
-        for start, stop in parts:
-            work(start, stop)
-        return
-    with ThreadPoolExecutor(count) as pool:
-        for done in [pool.submit(work, start, stop) for start, stop in parts]:
-            done.result()
+    """Call `work(start, stop)` for blocks of pixels that are a multiple of the kernels' lanes; see `run_ranges`."""
+    run_ranges(work, pixels, threads, length=_BLOCK)

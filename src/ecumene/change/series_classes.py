@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ecumene.change.series import days_of, run_blocks
+from ecumene.change.series import days_of, mask_of, run_blocks
 from ecumene.core.errors import ConfigurationError, SceneError
 
 Single = NDArray[np.float32]
@@ -43,6 +43,7 @@ class Onset:
         probability: float32 `[*space]`, that the state was reached by the last date.
         from_beginning: float32 `[*space]`, probability that it was there on the first date already.
         state: bool `[T, *space]`, the consistent series: False, then True for good.
+        reached_by: float32 `[T, *space]`, probability that the state was reached by each date.
         level: Of the interval.
     """
 
@@ -52,6 +53,7 @@ class Onset:
     probability: Single
     from_beginning: Single
     state: NDArray[np.bool_]
+    reached_by: Single
     level: float
 
 
@@ -107,20 +109,11 @@ def consistent_classes(
     if matrix.shape != (classes, classes) or (matrix < 0).any() or not np.allclose(matrix.sum(axis=1), 1.0):
         raise ConfigurationError(f"Transitions must be {classes} x {classes} probabilities whose rows sum to one.")
     flat = np.ascontiguousarray(shares).reshape(classes, days.size, -1)
-    mask = _mask(valid, (days.size, *space))
+    mask = np.empty((0, 0), np.bool_) if valid is None else mask_of(valid, (days.size, *space))[0]
     path = np.empty(flat.shape[1:], np.uint8)
     sure = np.empty(flat.shape[1:], np.float32)
     run_blocks(lambda a, b: _decode(flat, mask, a, b, matrix, path, sure), flat.shape[2], threads)
     return ClassPaths(path.reshape(-1, *space), sure.reshape(-1, *space))
-
-
-def _mask(valid: Any, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    if valid is None:
-        return np.empty((0, 0), np.bool_)
-    mask = np.asarray(valid, np.bool_)
-    if mask.shape != shape:
-        raise ConfigurationError(f"The mask has the shape {list(mask.shape)}, not {list(shape)}.")
-    return np.ascontiguousarray(mask).reshape(shape[0], -1)
 
 
 @njit(**_OPTIONS)
@@ -189,8 +182,9 @@ def first_lasting(
 
     A pixel is without the state up to a date and with it from then on, or never. Each possibility has the likelihood of
     all dates together, product of (1 - p) before and p after (with p cut off at 1e-6): the monotone path of the
-    two-class Markov model, and the step function of continuous urban mapping. Prior: `prior_ever` that the state is
-    reached at all; `prior_beginning` of it on the first date, the rest evenly on the other days of the series.
+    two-class Markov model. `series_steps.fit_steps` is the published step function, chosen by its squared error, which
+    has no interval. Prior: `prior_ever` that the state is reached at all; `prior_beginning` of it on the first date,
+    the rest evenly on the other days of the series.
 
     Args:
         probability: `[T, *space]`, of the state on each date; classes 0 and 1 work as well.
@@ -215,7 +209,7 @@ def first_lasting(
         raise ConfigurationError("Priors and level must lie between 0 and 1.")
     there = np.isfinite(share)
     if valid is not None:
-        there &= _mask(valid, share.shape).reshape(share.shape)
+        there &= mask_of(valid, share.shape).reshape(share.shape)
     cut = np.clip(np.where(there, share, 0.5), _LEAST, 1.0 - _LEAST)
     without = np.where(there, np.log1p(-cut), 0.0)
     with_it = np.where(there, np.log(cut), 0.0)
@@ -233,7 +227,7 @@ def _onset(weight: NDArray[np.float64], days: NDArray[np.int64], there: NDArray[
     """Turn the distribution over first dates (and never, last) into an onset."""
     dates = days.size
     ever = 1.0 - weight[-1]
-    best = weight.argmax(axis=0)
+    best = weight[:-1].argmax(axis=0)  # not over "never", which `reached` decides
     state = (np.arange(dates).reshape(-1, *[1] * (weight.ndim - 1)) >= best) & there
     done = np.cumsum(weight, axis=0)
     tail = 0.5 * (1.0 - level)
@@ -252,6 +246,7 @@ def _onset(weight: NDArray[np.float64], days: NDArray[np.int64], there: NDArray[
         probability=(ever * missing).astype(np.float32),
         from_beginning=(weight[0] * missing).astype(np.float32),
         state=state & reached,
+        reached_by=(done[:-1] * missing).astype(np.float32),
         level=level,
     )
 

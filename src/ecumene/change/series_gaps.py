@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.change.series import days_of
+from ecumene.change.series import day_of, days_of
 from ecumene.core.errors import ConfigurationError, SceneError
 
 NODATA = 255
@@ -168,7 +168,7 @@ def count_days(series: FilledSeries, start: Any, stop: Any) -> SeasonDays:
         ConfigurationError: If the period is empty.
         SceneError: If no date lies in it.
     """
-    first, end = (int(np.asarray(day, "datetime64[D]").astype(np.int64)) for day in (start, stop))
+    first, end = (day_of(day, "limit of the period") for day in (start, stop))
     if end <= first:
         raise ConfigurationError("The period of a season must end after it begins.")
     middle = 0.5 * (series.days[1:] + series.days[:-1] + 1)

@@ -19,6 +19,9 @@ LANES = 64
 SINGULAR = 1e-9
 """A pivot below this share of its diagonal element means that observations cannot tell parameters apart."""
 
+ROUNDING = 1e-20
+"""Residuals whose square is below this share of a series' own sum of squares are rounding."""
+
 _SQRT2 = 1.4142135623730951
 _LN2 = 0.6931471805599453
 _LOG2E = 1.4426950408889634
@@ -159,6 +162,28 @@ def residuals(design: Any, y: Any, weight: Any, beta: Any, out: Any, squares: An
 
 
 @njit(**_OPTIONS)
+def drop_rounding(y: Any, weight: Any, out: Any, squares: Any) -> None:
+    """Set residuals of `out` that are rounding to zero, and sum the squares of the others anew.
+
+    A series that its model describes exactly leaves residuals of the last digits, which would pass for noise and make
+    every scaled sum of them look large.
+    """
+    total = np.zeros(LANES)
+    for t in range(out.shape[0]):
+        v, w = y[t], weight[t]
+        for i in range(LANES):
+            total[i] += v[i] * v[i] * w[i]
+    squares[:] = 0.0
+    for t in range(out.shape[0]):
+        row = out[t]
+        for i in range(LANES):
+            square = row[i] * row[i]
+            kept = square >= ROUNDING * total[i]
+            row[i] = row[i] if kept else 0.0
+            squares[i] += square if kept else 0.0
+
+
+@njit(**_OPTIONS)
 def logarithm(value: Any, bits: Any, out: Any) -> None:
     """Fill `out` with ln of a row of positive numbers; `value` is overwritten, `bits` is its int64 view.
 
@@ -233,5 +258,65 @@ def fit_lanes(
             fine = good[i] and number[i] >= least
             seen[first + i] = np.int32(number[i])
             scale[first + i] = np.sqrt(squares[i] / (number[i] - size)) if fine and number[i] > size else np.nan
+            for a in range(size):
+                coefficients[a, first + i] = beta[a, i] if fine else np.nan
+
+
+@njit(**_OPTIONS)
+def _huber(rest: Any, weight: Any, lane: int, limit: float, held: Any, robust: Any) -> Any:
+    """Fill a lane of `robust` with Huber's weights of its residuals and return 1.4826 times their median size."""
+    number = 0
+    for t in range(rest.shape[0]):
+        if weight[t, lane] > 0.0:
+            held[number] = abs(rest[t, lane])
+            number += 1
+    if number == 0:
+        return 0.0
+    scale = 1.4826 * np.median(held[:number])
+    for t in range(rest.shape[0]):
+        size = abs(rest[t, lane])
+        far = scale > 0.0 and size > limit * scale
+        robust[t, lane] = weight[t, lane] * (limit * scale / size if far else 1.0)
+    return scale
+
+
+@njit(**_OPTIONS)
+def fit_lanes_robust(
+    values: Any, valid: Any, start: int, stop: int, design: Any, least: int, limit: float, rounds: int,
+    coefficients: Any, scale: Any, seen: Any,
+) -> None:  # fmt: skip
+    """Fit pixels start..stop of one band with Huber's weights, as `fit_lanes` does without them.
+
+    `limit` is that of Huber's function in residual scales, `rounds` the reweighted fits after the plain one.
+    """
+    dates, size = design.shape
+    y, weight, out = np.empty((dates, LANES)), np.empty((dates, LANES)), np.empty((dates, LANES))
+    robust, scaled, held = np.empty((dates, LANES)), np.empty((dates, LANES)), np.empty(dates)
+    matrix, beta = np.empty((size * (size + 1) // 2, LANES)), np.empty((size, LANES))
+    squares, good, number, spread = np.empty(LANES), np.empty(LANES, np.bool_), np.empty(LANES), np.empty(LANES)
+    for first in range(start, stop, LANES):
+        last = min(first + LANES, stop)
+        load(values, valid, first, last, y, weight)
+        number[:] = 0.0
+        for t in range(dates):
+            number += weight[t]
+        robust[:] = weight
+        good[:] = True
+        for _ in range(rounds + 1):
+            for t in range(dates):
+                for i in range(LANES):
+                    scaled[t, i] = robust[t, i] * y[t, i]
+            normal(design, scaled, robust, matrix, beta)
+            cholesky(matrix, size, good)
+            forward(matrix, size, beta)
+            backward(matrix, size, beta)
+            residuals(design, y, weight, beta, out, squares)
+            drop_rounding(y, weight, out, squares)
+            for i in range(last - first):
+                spread[i] = _huber(out, weight, i, limit, held, robust)
+        for i in range(last - first):
+            fine = good[i] and number[i] >= least
+            seen[first + i] = np.int32(number[i])
+            scale[first + i] = spread[i] if fine and number[i] > size else np.nan
             for a in range(size):
                 coefficients[a, first + i] = beta[a, i] if fine else np.nan

@@ -84,12 +84,8 @@ def monotone_trend(
 
 
 @njit(**_OPTIONS)
-def _kendall(y: Any, number: int) -> tuple[float, float]:
-    """Return (S, its variance with ties)."""
-    total = 0.0
-    for i in range(number):
-        for j in range(i + 1, number):
-            total += np.sign(y[j] - y[i])
+def _kendall_variance(y: Any, number: int) -> float:
+    """Return the variance of Kendall's S without a trend, with ties."""
     variance = number * (number - 1.0) * (2.0 * number + 5.0)
     ordered = np.sort(y[:number])
     run = 1
@@ -99,7 +95,7 @@ def _kendall(y: Any, number: int) -> tuple[float, float]:
         else:
             variance -= run * (run - 1.0) * (2.0 * run + 5.0)
             run = 1
-    return total, variance / 18.0
+    return variance / 18.0
 
 
 @njit(**_OPTIONS)
@@ -128,13 +124,14 @@ def _trends(values: Any, valid: Any, start: int, stop: int, years: Any, width: f
         if number < 3:
             result[:, pixel] = np.nan
             continue
-        pairs = 0
+        pairs, total = 0, 0.0
         for i in range(number):
             for j in range(i + 1, number):
                 slopes[pairs] = (y[j] - y[i]) / (t[j] - t[i])
+                total += np.sign(y[j] - y[i])
                 pairs += 1
         ordered = np.sort(slopes[:pairs])
-        total, variance = _kendall(y, number)
+        variance = _kendall_variance(y, number)
         reach = width * np.sqrt(variance)
         result[0, pixel] = _between(ordered, pairs, 0.5 * (pairs - 1.0))
         result[1, pixel] = _between(ordered, pairs, 0.5 * (pairs - reach) - 1.0)

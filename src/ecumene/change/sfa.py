@@ -8,10 +8,8 @@ import numpy as np
 from scipy import linalg
 
 from ecumene.change.contract import FittedChange, ImagePair
-from ecumene.change.linear import LinearScore, Matrix, iterate
+from ecumene.change.linear import LinearScore, Matrix, check_iteration, finish_linear, iterate
 from ecumene.change.moments import Moments
-from ecumene.change.scoring import finish
-from ecumene.core.errors import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -52,19 +50,10 @@ class SlowFeatureAnalysis:
             ConfigurationError: If an option is out of range.
             SceneError: If no pixel is valid at both dates, a band is constant, or too few pixels are unchanged.
         """
-        if self.rounds < 1 or not self.tolerance > 0.0 or self.ridge < 0.0:
-            raise ConfigurationError("SFA needs at least one round, a positive tolerance and a ridge of at least 0.")
+        check_iteration("SFA", self.rounds, self.tolerance, self.ridge)
         pair.check()
-        score, values, made = iterate(pair, self._solve, self.rounds, self.tolerance)
-        loadings = {
-            "eigenvalues": values,
-            "first": score.first,
-            "second": score.second,
-            "means": score.means,
-            "deviations": score.deviations,
-            "rounds": np.array([float(made)]),
-        }
-        return finish(pair, score, self.threshold, loadings)
+        learnt = iterate(pair, self._solve, self.rounds, self.tolerance)
+        return finish_linear(pair, learnt, self.threshold, "eigenvalues")
 
     def _solve(self, moments: Moments, shrinkage: float) -> tuple[LinearScore, Matrix]:
         return solve_sfa(moments, self.ridge, shrinkage if self.consistent else 1.0)

@@ -1,16 +1,14 @@
-"""What a scene holds at a glance, and statistics over time."""
+"""What a scene holds at a glance."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from ecumene.core.errors import ConfigurationError
 from ecumene.core.window import Window
 from ecumene.scenes.calibration import calibrate, thermal_constants
 from ecumene.scenes.common_names import common_bands
@@ -18,9 +16,6 @@ from ecumene.scenes.contract import BandSource, SceneSource
 from ecumene.scenes.grid import ground_sampling_m, window_geobox
 from ecumene.scenes.handles import with_raster
 from ecumene.scenes.masks import clear_sky, with_rule_mask
-
-STATISTICS = ("count", "min", "max", "mean", "std", "median")
-"""Names that `series_statistics` knows, besides percentiles `p0` .. `p100`."""
 
 
 @dataclass(frozen=True)
@@ -123,64 +118,3 @@ def _decimated_grid(geobox: GeoBox, shape: tuple[int, int]) -> GeoBox:
 
     height, width = geobox.shape
     return GeoBox(shape, geobox.affine * Affine.scale(width / shape[1], height / shape[0]), geobox.crs)
-
-
-def series_statistics(
-    values: NDArray[np.floating], statistics: Sequence[str] = ("count", "min", "max", "mean", "std")
-) -> dict[str, NDArray[np.float32]]:
-    """Return statistics over time of a series with gaps.
-
-    Args:
-        values: `[T, ...]`, NaN where there is no observation.
-        statistics: Of `count`, `min`, `max`, `mean`, `std` (population), `median`, and percentiles
-            `p0` .. `p100` (linear interpolation).
-
-    Returns:
-        float32 arrays `[...]` by name, NaN where there is no observation at all (`count` is 0 there).
-
-    Raises:
-        ConfigurationError: If a statistic is unknown.
-    """
-    result = {}
-    finite = np.isfinite(values)
-    count = finite.sum(axis=0)
-    filled = np.where(finite, values, 0.0).astype(np.float64)
-    ordered: NDArray[np.float64] | None = None
-    mean = filled.sum(axis=0) / np.maximum(count, 1)
-    for name in statistics:
-        if name == "count":
-            outcome = count.astype(np.float64)
-        elif name in ("min", "max"):
-            bound = np.inf if name == "min" else -np.inf
-            outcome = getattr(np.where(finite, values, bound), name)(axis=0)
-        elif name == "mean":
-            outcome = mean
-        elif name == "std":
-            deviation = np.where(finite, filled - mean, 0.0)
-            outcome = np.sqrt((deviation**2).sum(axis=0) / np.maximum(count, 1))
-        elif name == "median" or re.fullmatch(r"p\d{1,3}", name):
-            share = 50.0 if name == "median" else float(name[1:])
-            if share > 100:
-                raise ConfigurationError(f"The percentile {name} is above 100; use p0 to p100.")
-            ordered = (
-                np.sort(np.where(finite, values, np.inf).astype(np.float64), axis=0) if ordered is None else ordered
-            )
-            outcome = _percentile(ordered, count, share)
-        else:
-            raise ConfigurationError(
-                f"The statistic {name!r} is unknown; use {', '.join(STATISTICS)} or percentiles such as p10."
-            )
-        result[name] = (outcome if name == "count" else np.where(count > 0, outcome, np.nan)).astype(np.float32)
-    return result
-
-
-def _percentile(ordered: NDArray[np.float64], count: NDArray[np.intp], share: float) -> NDArray[np.float64]:
-    """Return a percentile of the first `count` entries of sorted series, by linear interpolation."""
-    position = np.maximum(count - 1, 0) * share / 100
-    low = np.floor(position).astype(np.intp)
-    high = np.minimum(low + 1, np.maximum(count - 1, 0))
-    below = np.take_along_axis(ordered, low[None], axis=0)[0]
-    above = np.take_along_axis(ordered, high[None], axis=0)[0]
-    with np.errstate(invalid="ignore"):
-        percentile: NDArray[np.float64] = np.where(position > low, below + (above - below) * (position - low), below)
-    return percentile
