@@ -106,6 +106,10 @@ class Watched:
         self._executor, self._watch = executor, watch
         self.backend, self.precision = executor.backend, executor.precision
 
+    def side_by_side(self, number: int) -> list[Any]:
+        """See `models.contract.Sharing`."""
+        return [Watched(executor, self._watch) for executor in self._executor.side_by_side(number)]
+
     def run(self, *args: Any) -> Any:
         """See `Executor.run`."""
         with self._watch.counted("forward"):
@@ -211,6 +215,16 @@ def _streams(calls: list[Callable[[], None]], repeats: int) -> tuple[float, floa
     return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
+def _executors(model: Any, backend: str, precision: str, threads: int, streams: int) -> list[Any]:
+    """Return executors side by side, as the engine makes them."""
+    from ecumene.models.contract import Sharing
+
+    first = model.executor(backend, precision, threads)
+    if isinstance(first, Sharing):
+        return list(first.side_by_side(streams))
+    return [first, *(model.executor(backend, precision, threads) for _ in range(streams - 1))]
+
+
 def run_forward(request: dict[str, Any]) -> dict[str, Any]:
     """Time forward passes in several arrangements, scaled to the pixels of the scene."""
     from ecumene.mapping.memory import keep_freed_memory
@@ -223,7 +237,7 @@ def run_forward(request: dict[str, Any]) -> dict[str, Any]:
     results = []
     for side, batch, streams in request["arrangements"]:
         threads = max(1, cores // streams)
-        executors = [model.executor(request["backend"], request["precision"], threads) for _ in range(streams)]
+        executors = _executors(model, request["backend"], request["precision"], threads, streams)
         shape = (batch, *(() if frames is None else (frames,)), request["bands"], side, side)
         generator = np.random.default_rng(5)
         image = (generator.integers(900, 3300, shape) * np.float32(SCALE)).astype(np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 import rasterio
@@ -436,3 +438,24 @@ def test_blur_of_the_fake_model_has_context():
 def test_open_product_after_mapping_equals(tmp_path):
     product = map_stack(make_stack(60, 60), make_model(), tmp_path / "p", options=options())
     assert open_product(tmp_path / "p", verify=True) == product
+
+
+def test_executors_really_run_side_by_side(tmp_path):
+    """Each waits inside of its first run until the other one is inside of its own."""
+    stack, model = make_stack(210, 250), make_model()
+    meeting, build, met = threading.Barrier(2, timeout=20), model.executor, []
+
+    class Meeting:
+        def __init__(self, executor):
+            self.executor, self.first = executor, True
+            self.backend, self.precision = executor.backend, executor.precision
+
+        def run(self, image, dates=None):
+            if self.first:
+                self.first = False
+                met.append(meeting.wait())
+            return self.executor.run(image, dates)
+
+    model.__class__ = type("MeetingModel", (type(model),), {"executor": lambda self, *a: Meeting(build(*a))})
+    map_stack(stack, model, tmp_path / "p", options=options(workers=2))
+    assert sorted(met) == [0, 1]

@@ -13,7 +13,7 @@ from mapping_fakes import grid, make_model, make_stack
 from ecumene.core.errors import ConfigurationError
 from ecumene.mapping.blending import blend_columns, blend_rows, ramp
 from ecumene.mapping.options import MapOptions
-from ecumene.mapping.plan import Plan, choose_window, make_plan
+from ecumene.mapping.plan import Plan, choose_window, make_plan, share_cores
 from ecumene.mapping.reading import pad_to, reflect_index
 from ecumene.mapping.windows import Axis, choose_size
 
@@ -155,10 +155,10 @@ def test_tiles_and_batches_cover_every_pixel_and_window_once(height, width, tile
 
 
 def test_small_windows_go_block_by_block():
-    plan = plan_for(1100, 1100, window=64, overlap=0, tile=1152, batch=1)
+    plan = plan_for(1088, 1088, window=64, overlap=0, tile=1152, batch=1)
     tile = next(plan.tiles())
     blocks = [(i * 64 // 512, j * 64 // 512) for ((i, j),) in plan.batches(tile)]
-    assert len(blocks) == 18 * 18
+    assert len(blocks) == 17 * 17
     assert sum(first != second for first, second in itertools.pairwise(blocks)) == 3 * 3 - 1
 
 
@@ -179,3 +179,37 @@ def test_plan_is_deterministic_and_survives_json():
     assert first.text() == second.text()
     assert Plan.model_validate_json(first.text()) == first
     assert "/" not in "".join(record.id for record in first.inputs)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(64, 300))
+def test_windows_of_a_tile_have_one_shape_and_shapes_come_once(height, width, tile):
+    """A compiled graph serves one shape; the engine may then drop it for good."""
+    plan = plan_for(height, width, tile=tile)
+    shapes = []
+    for item in plan.by_shape(plan.tiles()):
+        found = {(plan.rows.extent(i), plan.cols.extent(j)) for chunk in plan.batches(item) for i, j in chunk}
+        assert len(found) == 1 or max(plan.tile_windows) == 1 or 1 in plan.tile_windows
+        shapes += sorted(found)
+    if min(plan.tile_windows) > 1:
+        assert len([key for key, _ in itertools.groupby(shapes)]) == len(set(shapes)) <= 4
+    assert sorted(plan.by_shape(plan.tiles())) == list(plan.tiles())
+
+
+@pytest.mark.parametrize(
+    ("cores", "batches", "options", "shared"),
+    [
+        (2, 100, {}, (2, 1)),
+        (2, 1, {}, (1, 2)),
+        (16, 100, {}, (4, 4)),
+        (1, 100, {}, (1, 1)),
+        (8, 100, {"threads": 2}, (1, 2)),
+        (8, 100, {"workers": 3}, (3, 2)),
+        (8, 100, {"workers": 3, "threads": 1}, (3, 1)),
+        (8, 100, {"backend": "compiled"}, (1, 8)),
+    ],
+)
+def test_cores_are_shared_among_executors(monkeypatch, cores, batches, options, shared):
+    monkeypatch.setattr("ecumene.mapping.plan.available_threads", lambda: cores)
+    monkeypatch.setattr("ecumene.mapping.plan.has_gpu", lambda: False)
+    assert share_cores(MapOptions(**options), batches) == shared

@@ -25,8 +25,11 @@ def test_scores_do_not_depend_on_the_strips(monkeypatch, size):
         rows = features.movedim(1, -1).reshape(-1, features.shape[1]).numpy()
         detector = CombinedDetector.fit(rows, np.zeros(len(rows), np.int64))
         model = deployed.DeployedNetwork(network, inputs, detector=detector, radius=2)
-        whole = model(image)[1]
         expected = detector.score(rows).reshape(2, *size)
+        assert model.distances is not None
+        np.testing.assert_allclose(model(image)[1].numpy(), expected, rtol=2e-3, atol=1e-4)
+        model.distances = None  # from here on without the kernel
+        whole = model(image)[1]
         np.testing.assert_allclose(whole.numpy(), expected, rtol=2e-3, atol=1e-4)
         for pixels in (1, 5 * size[1] * 2, 7 * size[1] * 2):
             monkeypatch.setattr(deployed, "_SCORED_PIXELS", pixels)

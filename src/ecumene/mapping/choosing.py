@@ -10,10 +10,10 @@ from pathlib import Path
 from ecumene.core.errors import ProductError
 from ecumene.mapping.contract import MapModel
 from ecumene.mapping.options import MapOptions
-from ecumene.mapping.plan import Plan, Tile, differences, read_plan
+from ecumene.mapping.plan import Plan, Tile, count_workers, differences, read_plan
 from ecumene.mapping.reading import ClipMask, WindowReader
 from ecumene.models.bundle import Model
-from ecumene.models.contract import Executor
+from ecumene.models.contract import Executor, Sharing
 from ecumene.models.probe import probe_input
 from ecumene.models.selection import Chosen, Probe, choose_execution, restore_execution
 from ecumene.scenes.contract import Stack
@@ -36,6 +36,12 @@ class Execution:
     plan: Plan
     first: Executor
     more: Callable[[], Executor]
+
+    def executors(self, number: int) -> list[Executor]:
+        """Return the first executor and others like it, which share its weights where they can."""
+        if number > 1 and isinstance(self.first, Sharing):
+            return list(self.first.side_by_side(number))
+        return [self.first, *(self.more() for _ in range(number - 1))]
 
 
 def left_to_us(options: MapOptions) -> set[str]:
@@ -82,6 +88,7 @@ def choose_executor(
             backend=plan.backend,
             precision=plan.precision,
             threads=plan.threads,
+            executors=count_workers(plan, options),
         )
     return _execution(plan, chosen)
 

@@ -26,7 +26,7 @@ from ecumene.mapping.finishing import PRODUCT_FILES, finish_product
 from ecumene.mapping.layers import resolve_layers
 from ecumene.mapping.memory import keep_freed_memory, return_freed_memory
 from ecumene.mapping.options import MapOptions
-from ecumene.mapping.plan import Plan, Tile, default_threads, differences, make_plan, read_plan, write_plan
+from ecumene.mapping.plan import Plan, Tile, count_workers, differences, make_plan, read_plan, write_plan
 from ecumene.mapping.postprocess import build_postprocessor
 from ecumene.mapping.product import ITEM_NAME, Product, open_product
 from ecumene.mapping.reading import ClipMask, WindowReader
@@ -84,7 +84,6 @@ def map_stack(
         if crop is not None:
             check_crop(crop, (int(matched.geobox.shape[0]), int(matched.geobox.shape[1])))
             mask = CropMask(crop, mask)
-        threads = default_threads(options)
         layers = tuple(spec.name for spec in specs)
         plan = make_plan(
             matched,
@@ -93,7 +92,6 @@ def map_stack(
             layers=layers,
             backend=options.backend,
             precision=options.precision,
-            threads=threads,
             clip_checksum=clip_checksum,
             crop=crop,
         )
@@ -132,11 +130,11 @@ def _compute(
         return
     keep_freed_memory()
     reader = WindowReader(plan, stack, model.spec.temporal, mask)
-    more = [execution.more() for _ in range(options.workers - 1)]
+    executors = execution.executors(count_workers(plan, options))
     return_freed_memory()
-    tiles = todo if order is None else order(todo)
+    tiles = plan.by_shape(todo) if order is None else order(todo)
     build = partial(build_postprocessor, model, store.specs)
-    run_tiles(plan, reader, [execution.first, *more], build, store, tiles, model.objective.n_outputs, progress)
+    run_tiles(plan, reader, executors, build, store, tiles, model.objective.n_outputs, progress)
 
 
 def _settle(out: Path, plan: Plan, options: MapOptions) -> tuple[Plan, bool]:

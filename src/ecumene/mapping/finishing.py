@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from ecumene.core.errors import ProductError
 from ecumene.core.files import write_text
 from ecumene.core.progress import Progress
+from ecumene.core.threads import available_threads
 from ecumene.core.window import Window
 from ecumene.legends import Legend
 from ecumene.mapping.card import CARD_NAME, write_card
@@ -20,7 +21,7 @@ from ecumene.mapping.contract import MapModel
 from ecumene.mapping.damage import merged
 from ecumene.mapping.item import Statistics, band_objects, file_asset, layer_asset, write_item
 from ecumene.mapping.options import MapOptions
-from ecumene.mapping.plan import Plan, available_threads
+from ecumene.mapping.plan import Plan
 from ecumene.mapping.product import ITEM_NAME
 from ecumene.mapping.statistics import merge_statistics
 from ecumene.mapping.styles import paletted_style, ramp_style

@@ -18,11 +18,12 @@ from ecumene.mapping.checksums import InputRecord, time_text
 from ecumene.mapping.cog import class_table
 from ecumene.mapping.contract import MapModel
 from ecumene.mapping.plan import Plan
-from ecumene.mapping.product import ITEM_NAME, PRODUCT_VERSION
+from ecumene.mapping.product import ITEM_NAME, PRODUCT_VERSION, RESIDUALS_PROPERTY
 from ecumene.mapping.stac_models import EXTENSIONS, validate_item
 from ecumene.mapping.statistics import BandStatistics, stac_statistics
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.scenes.contract import Stack
+from ecumene.trust.calibration import Calibration
 
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -203,6 +204,9 @@ def properties(plan: Plan, model: MapModel, stack: Stack) -> dict[str, Any]:
     }
     if model.cells is not None:
         result["ecumene:cells"] = dict(model.cells)
+    calibration = model.calibration
+    if isinstance(calibration, Calibration) and calibration.residuals is not None:
+        result[RESIDUALS_PROPERTY] = calibration.residuals.to_config()
     if epsg is None:
         result["proj:wkt2"] = plan.crs
     if plan.clip_checksum:

@@ -23,6 +23,7 @@ _LN2_HIGH = _F(0.693359375)
 _LN2_LOW = _F(-2.12194440e-4)
 _FLOOR = _F(-80.0)  # exp(-80) is 1.8e-35: still normal, and nothing beside 1
 _HALF, _ONE, _ZERO = _F(0.5), _F(1.0), _F(0.0)
+_ROOT_HALF_BITS = np.int32(0x3F3504F3)  # of 1 / sqrt(2)
 _C2, _C3, _C4, _C5, _C6 = _F(0.5), _F(1 / 6), _F(1 / 24), _F(1 / 120), _F(1 / 720)
 
 
@@ -76,13 +77,50 @@ def _softmax_row(scores: Any, best: Any, scratch: Any, bits: Any, total: Any, we
             weighted[x] += row[x] * shifted[x]
 
 
+@numba.njit(f"void({_VECTOR}, {_BITS}, {_VECTOR})", nogil=True, cache=True, error_model="numpy")
+def _log_row(values: Any, bits: Any, result: Any) -> None:
+    """Fill `result` with log of a row of positive normal values; `values` and `bits` are two views of it, overwritten.
+
+    x = 2^n m with m in [1/sqrt(2), sqrt(2)), log m = 2 artanh((m - 1) / (m + 1)) by its series; error below 2e-7.
+    """
+    for x in range(values.shape[0]):
+        n = (bits[x] - _ROOT_HALF_BITS) >> np.int32(23)
+        bits[x] -= n << np.int32(23)
+        result[x] = _F(n)
+    for x in range(values.shape[0]):
+        s = (values[x] - _ONE) / (values[x] + _ONE)
+        q = s * s
+        poly = (((_F(1 / 9) * q + _F(1 / 7)) * q + _F(1 / 5)) * q + _F(1 / 3)) * q + _ONE
+        result[x] = result[x] * _LN2_HIGH + (result[x] * _LN2_LOW + _F(2.0) * s * poly)
+
+
 @numba.njit(nogil=True, cache=True, error_model="numpy")
-def _entropy_row(total: Any, weighted: Any, normaliser: Any, scale: Any, needed: Any, stored: Any) -> None:
+def _entropy_row(
+    total: Any, weighted: Any, normaliser: Any, scale: Any, needed: Any, stored: Any, bits: Any, logs: Any
+) -> None:
     """Store the normalised entropy log(total) - weighted / total of one row, in steps of `scale`."""
+    copy = bits.view(np.float32)
     for x in range(total.shape[0]):
-        if needed[x]:
-            entropy = (_F(math.log(total[x])) - weighted[x] / total[x]) * normaliser
-            stored[x] = np.uint8(np.rint(min(max(entropy, _ZERO), _ONE) / scale))
+        copy[x] = total[x]
+    _log_row(copy, bits, logs)
+    for x in range(total.shape[0]):
+        entropy = (logs[x] - weighted[x] / total[x]) * normaliser
+        step = np.uint8(np.rint(min(max(entropy, _ZERO), _ONE) / scale))
+        stored[x] = step if needed[x] else stored[x]
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _load_row(logits: Any, y: int, scores: Any) -> None:
+    """Copy row `y` of scores `[K, H, W]`, whichever axis lies last in memory."""
+    channels, _, width = logits.shape
+    if logits.strides[0] < logits.strides[2]:
+        for x in range(width):
+            for k in range(channels):
+                scores[k, x] = logits[k, y, x]
+    else:
+        for k in range(channels):
+            for x in range(width):
+                scores[k, x] = logits[k, y, x]
 
 
 @numba.njit(nogil=True, cache=True, error_model="numpy")
@@ -147,14 +185,13 @@ def classify_logits(
     scores = np.empty((channels, width), np.float32)
     normaliser = _F(1.0 / math.log(channels))
     for y in range(height):
-        scores[:] = logits[:, y, :]
+        _load_row(logits, y, scores)
         _softmax_row(scores, best, scratch, bits, total, weighted)
         if value.size:
             for x in range(width):
-                if needed[y, x]:
-                    value[y, x] = codes[best[x]]
+                value[y, x] = codes[best[x]] if needed[y, x] else value[y, x]
         if uncertainty.size:
-            _entropy_row(total, weighted, normaliser, entropy_scale, needed[y], uncertainty[y])
+            _entropy_row(total, weighted, normaliser, entropy_scale, needed[y], uncertainty[y], bits, scratch[1])
         if probability.size or stored_probability.size or sets.size:
             for k in range(channels):
                 for x in range(width):
@@ -206,3 +243,17 @@ def classify_probabilities(
                 uncertainty[y, x] = np.uint8(np.rint(min(max(entropy, _ZERO), _ONE) / entropy_scale))
         if sets.size:
             _sets_row(probability[:, y, :], best_row, limits, needed[y], sets[y])
+
+
+@numba.njit(f"void({_PLANE}, {_MASK}, int64[::1])", nogil=True, cache=True, error_model="numpy")
+def count_codes(stored: Any, counted: Any, counts: Any) -> None:
+    """Add how often each code occurs in `stored` `[H, W]`, where `counted`, to `counts` `[256]`."""
+    # Equal neighbours would wait for each other's sum, so that four tables take turns.
+    tables = np.zeros((4, 256), np.int64)
+    height, width = stored.shape
+    for y in range(height):
+        for x in range(width):
+            tables[x & 3, stored[y, x]] += np.int64(counted[y, x])
+    for table in tables:
+        for code in range(256):
+            counts[code] += table[code]

@@ -18,7 +18,7 @@ class MapOptions(BaseModel):
     overlap: int | None = Field(default=None, ge=0, description="Pixels that neighbouring windows share.")
     tile: int = Field(default=2048, ge=64, description="Wanted edge of a tile in pixels; rounded to whole windows.")
     batch_size: int | None = Field(default=None, ge=1, description="Windows in one execution.")
-    workers: int = Field(default=1, ge=1, le=64, description="Executors that run side by side.")
+    workers: int | None = Field(default=None, ge=1, le=64, description="Executors that run side by side.")
     threads: int | None = Field(default=None, ge=1, description="Threads of one executor.")
     backend: Literal["auto", "torch", "compiled", "onnx", "openvino"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"

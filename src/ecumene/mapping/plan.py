@@ -7,7 +7,6 @@ workers share the work is not part of it.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ecumene import __version__
 from ecumene.core.errors import ConfigurationError, ProductError
 from ecumene.core.files import write_text
+from ecumene.core.threads import available_threads
 from ecumene.core.window import Window
 from ecumene.mapping.blocks import block_layout
 from ecumene.mapping.checksums import InputRecord, input_records
@@ -27,11 +27,12 @@ from ecumene.mapping.contract import MapModel
 from ecumene.mapping.options import MapOptions
 from ecumene.mapping.windows import Axis, choose_size, round_up
 from ecumene.models.contract import ModelSpec
+from ecumene.models.hardware import has_gpu
 from ecumene.models.selection import ExecutionChoice
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.scenes.contract import Stack
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 Coefficients = tuple[float, float, float, float, float, float]
 """Affine coefficients a..f: x = a col + b row + c, y = d col + e row + f."""
 
@@ -45,6 +46,28 @@ def window_transform(transform: Coefficients, window: Window) -> Coefficients:
     """Return the affine coefficients of a window of a grid."""
     a, b, c, d, e, f = transform
     return (a, b, c + a * window.col + b * window.row, d, e, f + d * window.col + e * window.row)
+
+
+def _inner_windows(axis: Axis, windows: int) -> int:
+    """Number of windows along an axis that share tiles: all, or all but a last one of another extent.
+
+    All windows of a tile then have one shape, and a graph that was compiled for a shape is done with after the tiles
+    that have it (`Plan.by_shape`).
+    """
+    return axis.count - (axis.count > 1 and windows > 1 and axis.extent(axis.count - 1) != axis.size)
+
+
+def count_tiles(axis: Axis, windows: int) -> int:
+    """Number of tiles of up to `windows` windows along an axis."""
+    inner = _inner_windows(axis, windows)
+    return -(-inner // windows) + (axis.count - inner)
+
+
+def windows_of_tile(index: int, axis: Axis, windows: int) -> tuple[int, int]:
+    """Return the first and the last window of a tile along an axis."""
+    inner = _inner_windows(axis, windows)
+    first = min(index * windows, inner)
+    return first, (min(first + windows, inner) if first < inner else axis.count) - 1
 
 
 @dataclass(frozen=True, order=True)
@@ -116,15 +139,27 @@ class Plan(BaseModel):
         return self.rows.executed * self.cols.executed / (self.shape[0] * self.shape[1])
 
     @property
+    def least_batches(self) -> int:
+        """Executions if all batches were full; there are some more where tiles or shapes of windows divide them."""
+        return -(-self.rows.count * self.cols.count // self.batch_size)
+
+    @property
     def tile_counts(self) -> tuple[int, int]:
         """Number of tile rows and tile columns."""
-        return -(-self.rows.count // self.tile_windows[0]), -(-self.cols.count // self.tile_windows[1])
+        return count_tiles(self.rows, self.tile_windows[0]), count_tiles(self.cols, self.tile_windows[1])
+
+    def by_shape(self, tiles: Iterable[Tile]) -> list[Tile]:
+        """Return tiles in an order in which the shape of windows seldom changes: those inside of the grid first."""
+
+        def key(tile: Tile) -> tuple[int, int, Tile]:
+            return -self.rows.extent(tile.first_row), -self.cols.extent(tile.first_col), tile
+
+        return sorted(tiles, key=key)
 
     def tile(self, row: int, col: int) -> Tile:
         """Return the tile in tile row `row` and tile column `col`."""
-        first_row, first_col = row * self.tile_windows[0], col * self.tile_windows[1]
-        last_row = min(first_row + self.tile_windows[0], self.rows.count) - 1
-        last_col = min(first_col + self.tile_windows[1], self.cols.count) - 1
+        first_row, last_row = windows_of_tile(row, self.rows, self.tile_windows[0])
+        first_col, last_col = windows_of_tile(col, self.cols, self.tile_windows[1])
         top, left = self.rows.start(first_row), self.cols.start(first_col)
         bottom, right = self.rows.cell(last_row)[1], self.cols.cell(last_col)[1]
         return Tile(row, col, first_row, last_row, first_col, last_col, Window(top, left, bottom - top, right - left))
@@ -158,14 +193,39 @@ class Plan(BaseModel):
         return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def available_threads() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+MOST_EXECUTORS = 4
+"""Executors of a run where the user names no number: each of them needs memory for a window of its own."""
 
 
-def default_threads(options: MapOptions) -> int:
-    """Threads of one executor where the user names none."""
-    return options.threads or max(1, available_threads() // options.workers)
+def share_cores(options: MapOptions, batches: int) -> tuple[int, int]:
+    """Share the processors among the executors of a run, where the user has not.
+
+    Several executors of one thread each are faster than one of several threads: threads that share a layer wait for
+    each other at its end, and what a library does in one thread alone leaves the others idle (`benchmarks/engine.py`
+    measures both). A GPU, and torch's compiler, get one executor; so does a user who asks for a number of threads.
+
+    Args:
+        options: What the user chose.
+        batches: That the run will execute; more executors than batches would have nothing to do.
+
+    Returns:
+        (executors side by side, threads of each).
+    """
+    cores = available_threads()
+    alone = options.threads is not None or options.backend == "compiled" or has_gpu()
+    workers = options.workers or (1 if alone else max(1, min(cores, MOST_EXECUTORS, batches)))
+    return workers, options.threads or max(1, cores // workers)
+
+
+def count_workers(plan: Plan, options: MapOptions) -> int:
+    """Return how many executors run a plan side by side; it does not change the plan's rasters."""
+    if options.workers is not None:
+        return options.workers
+    if plan.backend == "compiled":
+        return 1
+    # A run that is continued keeps its threads, whatever this machine would have chosen.
+    most = share_cores(options, plan.least_batches)[0]
+    return max(1, min(most, available_threads() // plan.threads))
 
 
 def choose_window(
@@ -213,7 +273,7 @@ def make_plan(
     layers: tuple[str, ...],
     backend: str,
     precision: str,
-    threads: int,
+    threads: int | None = None,
     clip_checksum: str | None = None,
     crop: Window | None = None,
 ) -> Plan:
@@ -226,7 +286,7 @@ def make_plan(
         layers: Names of the layers to write.
         backend: What executes the model, or `auto` until `choosing` has settled it.
         precision: Its arithmetic, or `auto`.
-        threads: Threads of one executor.
+        threads: Threads of one executor; None: this machine's share of one, see `share_cores`.
         clip_checksum: Checksum of the clip geometry on this grid.
         crop: The part of the grid that is written; None: all of it.
 
@@ -246,7 +306,7 @@ def make_plan(
     inside = [max(1, edge - overlap) for edge in window]
     tile_windows = (max(1, round(options.tile / inside[0])), max(1, round(options.tile / inside[1])))
     batch = options.batch_size or max(1, min(8, _BATCH_PIXELS // (window[0] * window[1])))
-    return Plan(
+    plan = Plan(
         crs=crs_text(geobox.crs),
         transform=coefficients(geobox),
         shape=shape,
@@ -257,7 +317,7 @@ def make_plan(
         batch_size=batch,
         backend=backend,
         precision=precision,
-        threads=threads,
+        threads=threads or 1,
         layers=layers,
         polygons=options.polygons,
         minimum_mapping_unit_m2=options.minimum_mapping_unit_m2,
@@ -271,6 +331,9 @@ def make_plan(
         clip_checksum=clip_checksum,
         crop=None if crop is None else (crop.row, crop.col, crop.height, crop.width),
     )
+    if threads is not None:
+        return plan
+    return plan.model_copy(update={"threads": share_cores(options, plan.least_batches)[1]})
 
 
 def crs_text(crs: CRS) -> str:

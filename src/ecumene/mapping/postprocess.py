@@ -172,7 +172,7 @@ class ClassPostprocessor(SoftmaxPostprocessor):
         legend = objective.legend
         if legend is None or not 2 <= len(legend) == objective.n_outputs == objective.n_moments:
             return False
-        return cls._writes(specs, len(legend))
+        return objective.by_argmax and cls._writes(specs, len(legend))
 
     def _arguments(self, needed: Mask, layers: Layers) -> tuple[Any, ...]:
         """Return what both kernels take after the scores, up to the sets."""

@@ -20,6 +20,9 @@ from ecumene.mapping.stac_models import BandFields, ItemFields
 PRODUCT_VERSION = 1
 """Version of the product's layout; a higher one is refused."""
 
+RESIDUALS_PROPERTY = "ecumene:block_residuals"
+"""Property of an Item with what the model's calibration blocks say about sums of probabilities (`BlockResiduals`)."""
+
 ITEM_NAME = "item.json"
 _MAXIMUM_ITEM_BYTES = 64 << 20
 _ROLE_ORDER = ("value", "uncertainty", "outlier", "valid")
@@ -76,6 +79,12 @@ class Product:
     def properties(self) -> Mapping[str, Any]:
         """Properties of the STAC Item."""
         return dict(self.item["properties"])
+
+    @property
+    def model_checksum(self) -> str:
+        """Checksum of the model that made it; empty where the Item states none."""
+        stated = self.item["properties"].get("ecumene:model")
+        return str(stated.get("checksum") or "") if isinstance(stated, Mapping) else ""
 
     @property
     def damaged(self) -> tuple[Window, ...]:

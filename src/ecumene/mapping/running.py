@@ -180,7 +180,8 @@ def run_tiles(
     """
     pipeline = Pipeline()
     read: Channel[ReadBatch] = pipeline.channel(_QUEUE)
-    executed: Channel[_Executed] = pipeline.channel(_QUEUE, producers=len(executors))
+    # Executors reserve room before they begin, so that there must be room for all of them.
+    executed: Channel[_Executed] = pipeline.channel(len(executors), producers=len(executors))
     assembled: Channel[TileAssembly] = pipeline.channel(1)
     total = plan.tile_counts[0] * plan.tile_counts[1]
     finished = total - len(todo)

@@ -12,8 +12,6 @@ from pydantic import BaseModel, ConfigDict
 
 from ecumene.objectives.prediction import LayerSpec
 
-_ROWS = 128
-
 
 class BandStatistics(BaseModel):
     """Sums over the valid pixels of one band, in stored units.
@@ -46,9 +44,10 @@ def band_statistics(stored: NDArray[Any], valid: NDArray[np.bool_], spec: LayerS
         spec: The layer.
     """
     if stored.dtype == np.uint8:
+        from ecumene.mapping.kernels import count_codes
+
         counts = np.zeros(256, dtype=np.int64)
-        for row in range(0, stored.shape[0], _ROWS):  # bincount widens its input eightfold
-            counts += np.bincount(stored[row : row + _ROWS][valid[row : row + _ROWS]], minlength=256)
+        count_codes(stored, valid, counts)
         if spec.role != "valid":
             counts[int(spec.nodata)] = 0
         codes = np.flatnonzero(counts)

@@ -147,7 +147,7 @@ class TileStore:
         """Write a tile's layers, then its record, then drop the strips that nobody needs any more."""
         records = {}
         for name, (content, statistics) in files.items():
-            with atomic_path(self.layer_path(tile, name)) as path:
+            with atomic_path(self.layer_path(tile, name), durable=False) as path:  # its record has its checksum
                 path.write_bytes(content)
             digest = hashlib.sha256(content).hexdigest()
             records[name] = LayerRecord(sha256=digest, size=len(content), statistics=statistics)

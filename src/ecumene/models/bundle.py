@@ -196,7 +196,7 @@ class Model:
         if backend == "openvino":
             from ecumene.models.openvino_execution import OpenVinoExecutor
 
-            return OpenVinoExecutor(self.spec, data, precision=precision, threads=threads)
+            return OpenVinoExecutor(self.spec, data, precision=precision, threads=threads, detector=self.detector)
         from ecumene.models.onnx_execution import OnnxExecutor
 
         return OnnxExecutor(self.spec, data, precision=precision, threads=threads)
@@ -291,12 +291,16 @@ class Model:
         """
         from ecumene.models.matching import match_stack
 
-        n_dates = None
         if self.spec.kind != "network":
             from ecumene.models.row_execution import row_arguments
 
-            n_dates = row_arguments(self.spec)[1]
-        return match_stack(self.spec, stack, n_dates)
+            return match_stack(self.spec, stack, row_arguments(self.spec)[1])
+        from ecumene.networks import exact_dates
+        from ecumene.scenes.complete import CompleteStack
+
+        n_dates = exact_dates(self.spec.architecture)
+        matched = match_stack(self.spec, stack, n_dates)
+        return matched if n_dates is None else CompleteStack(matched)
 
     # -- files -------------------------------------------------------------------------------------
 

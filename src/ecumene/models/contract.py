@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,15 @@ class Executor(Protocol):
 
         Returns:
             (output `[B, n_outputs, H, W]`, already scaled by the calibration where there is one; outlier score
-            `[B, H, W]`, larger is stranger), float32. Values at invalid pixels are undefined but finite. A model with a
-            `patch_size` takes images of that size and gives `[B, n_outputs, 1, 1]` and `[B, 1, 1]`.
+            `[B, H, W]`, larger is stranger), float32, in whatever order they lie in memory. Values at invalid pixels
+            are undefined but finite. A model with a `patch_size` takes images of that size and gives
+            `[B, n_outputs, 1, 1]` and `[B, 1, 1]`.
         """
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """An executor that can make others which share what it holds in memory."""
+
+    def side_by_side(self, number: int) -> Sequence[Executor]:
+        """Return `number` executors, this one among them, each for one thread at a time."""

@@ -7,14 +7,18 @@ gives the same two arrays. Only operations that ONNX has are used.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ecumene.models.contract import InputBand
+from ecumene.models.distance_scores import DistanceScores
 from ecumene.models.inner_layers import chosen_layers, grow, heard, output_channels, pool, tap
 from ecumene.models.local_average import check_detector
 from ecumene.models.row_strips import row_strips, stays_whole
@@ -53,6 +57,19 @@ def _normalised(image: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tenso
     valid = finite.all(dim=-3)
     scaled = (image - mean) / std
     return torch.where(valid.unsqueeze(-3), scaled, scaled.new_zeros(())), valid
+
+
+def _standardised(image: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    """Do what `normalise_tensor` does for images of one date, by a kernel, with the channels last."""
+    from ecumene.models.normalise_kernel import standardise
+
+    batch, channels, height, width = image.shape
+    scaled = np.empty((batch, height, width, channels), np.float32)
+    valid = np.empty((batch, height, width), np.bool_)
+    statistics = mean.flatten().numpy(), std.flatten().numpy()
+    for pixels, target, usable in zip(image.numpy(), scaled, valid, strict=True):
+        standardise(pixels, *statistics, target, usable)  # type: ignore[call-arg]
+    return torch.from_numpy(scaled).permute(0, 3, 1, 2), torch.from_numpy(valid)
 
 
 def _box_sum(x: Tensor, radius: int) -> Tensor:
@@ -101,6 +118,37 @@ def pooled_average_tensor(x: Tensor, valid: Tensor) -> Tensor:
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     """Return features `[B, F, H, W]`, float32, of their parts."""
     return torch.cat([part.float() for part in parts], dim=1) if len(parts) > 1 else parts[0].float()
+
+
+def _traced(image: Tensor) -> bool:
+    """Whether only operations of torch may be used, because somebody records them, or the image is on a GPU."""
+    return torch.is_grad_enabled() or torch.compiler.is_compiling() or image.device.type != "cpu"
+
+
+def _array(features: Tensor) -> NDArray[Any]:
+    """Return features as NumPy has them, bfloat16 as its bits."""
+    bits: Tensor = features.view(torch.int16) if features.dtype == torch.bfloat16 else features.float()
+    array = bits.numpy()
+    return array.view(np.uint16) if array.dtype == np.int16 else array
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a run of the network leaves.
+
+    Attributes:
+        x: The standardised image.
+        valid: Its usable pixels.
+        output: The raw output.
+        own: The network's features as (part, pixels on a side of its cells).
+        whole: Whether the network answers once an image.
+    """
+
+    x: Tensor
+    valid: Tensor
+    output: Tensor
+    own: tuple[tuple[Tensor, int], ...]
+    whole: bool
 
 
 class DeployedNetwork(nn.Module):
@@ -154,45 +202,57 @@ class DeployedNetwork(nn.Module):
         if LOGITS in self.choice.parts:
             sizes[LOGITS] = output_channels(network, len(inputs))
         check_detector(detector, sum(sizes[part] for part in self.choice.parts))
+        self.distances = None if self.temporal else DistanceScores.of(inputs, detector, radius)
         if detector is not None:
             # Made here and not in the first run: tensors of an inference mode could not be exported.
             detector.tensors(self.mean)
 
     def raw(self, image: Tensor, dates: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return (raw output before scaling `[B, n, H, W]`, the detector's features `[B, F, H, W]`), float32."""
-        output, parts = self._run(image, dates)
+        seen = self._look(image, dates)
+        parts = self._features(seen)
         layer = self.choice.single_layer
-        return output, _joined(parts) if layer is None else grow(parts[0], self.factors[layer])
+        return seen.output.float(), _joined(parts) if layer is None else grow(parts[0], self.factors[layer])
 
-    def _run(self, image: Tensor, dates: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Return (raw output, parts of the features); a single inner layer stays on that layer's grid."""
-        x, valid = normalise_tensor(image, self.mean, self.std)
-        if x.ndim == 4 and not torch.compiler.is_compiling():
-            x = x.contiguous(memory_format=torch.channels_last)
-        if self.temporal:
-            output, features = self.network.forward_features(x, dates, valid)
+    def _look(self, image: Tensor, dates: Tensor | None) -> _Seen:
+        """Run the network."""
+        if image.ndim == 4 and not _traced(image):
+            x, valid = _standardised(image, self.mean, self.std)
         else:
-            output, features = self.network.forward_features(x, None, valid)
+            x, valid = normalise_tensor(image, self.mean, self.std)
+            if x.ndim == 4 and not torch.compiler.is_compiling():
+                x = x.contiguous(memory_format=torch.channels_last)
+        when = dates if self.temporal else None
+        in_parts = getattr(self.network, "forward_parts", None)
+        if in_parts is not None:
+            output, own = in_parts(x, when, valid)
+            return _Seen(x, valid, output, tuple(own), whole=False)
+        output, features = self.network.forward_features(x, when, valid)
         whole = output.ndim == 2  # one answer an image: a single cell, so that all that follows is as for pixels
         if whole:
             output, features = output[:, :, None, None], features[:, :, None, None]
-        with torch.autocast(device_type=image.device.type, enabled=False):
+        return _Seen(x, valid, output, ((features, 1),), whole)
+
+    def _features(self, seen: _Seen) -> list[Tensor]:
+        """Return the parts of the detector's features; a single inner layer stays on that layer's grid."""
+        with torch.autocast(device_type=seen.output.device.type, enabled=False):
             inner = {
                 name: pool(heard(self.network, name).float(), self.choice.radius, self.choice.pooling)
                 for name in self.factors
             }
             if self.choice.single_layer is not None:
-                return output.float(), [inner[self.choice.single_layer]]
+                return [inner[self.choice.single_layer]]
             parts = []
             for part in self.choice.parts:
                 if part == BANDS:
-                    average = pooled_average_tensor if whole else partial(local_average_tensor, radius=self.radius)
-                    parts.append(average(x, valid))
-                elif part in (FEATURES, LOGITS):
-                    parts.append(features if part == FEATURES else output)
+                    average = pooled_average_tensor if seen.whole else partial(local_average_tensor, radius=self.radius)
+                    parts.append(average(seen.x, seen.valid))
+                elif part == FEATURES:
+                    own = [grow(tensor, factor) for tensor, factor in seen.own]
+                    parts.append(own[0] if len(own) == 1 else torch.cat([t.to(own[0].dtype) for t in own], dim=1))
                 else:
-                    parts.append(grow(inner[part], self.factors[part]))
-            return output.float(), parts
+                    parts.append(seen.output if part == LOGITS else grow(inner[part], self.factors[part]))
+            return parts
 
     def forward(self, image: Tensor, dates: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Run the model.
@@ -204,9 +264,31 @@ class DeployedNetwork(nn.Module):
         Returns:
             (calibrated output `[B, n, H, W]`, outlier score `[B, H, W]`).
         """
-        output, parts = self._run(image, dates)
-        score = torch.zeros_like(output[:, 0]) if self.detector is None else self._score(parts)
-        return self.scaled(output), score
+        seen = self._look(image, dates)
+        score = self._scored(image, seen)
+        return self.scaled(seen.output.float(), in_place=not _traced(image)), score
+
+    def opened(self, image: Tensor, dates: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return what `forward` returns, and the network's own features part after part, float32."""
+        seen = self._look(image, dates)
+        own = tuple(tensor.float() for tensor, _ in seen.own)
+        seen = replace(seen, own=tuple((tensor, factor) for tensor, (_, factor) in zip(own, seen.own, strict=True)))
+        return self.scaled(seen.output.float()), self._scored(image, seen), *own
+
+    def part_factors(self, image: Tensor) -> tuple[int, ...]:
+        """Return how many pixels the cells of each part of the network's features have on a side."""
+        return tuple(factor for _, factor in self._look(image, None).own)
+
+    def _scored(self, image: Tensor, seen: _Seen) -> Tensor:
+        """Return the outlier score `[B, H, W]`, by the kernel where there is one."""
+        if self.detector is None:
+            return torch.zeros_like(seen.output[:, 0], dtype=torch.float32)
+        numbers = [(part.shape[1], factor) for part, factor in seen.own]
+        usable = self.distances is not None and not seen.whole and not _traced(image)
+        if usable and self.distances is not None and self.distances.fits(numbers):
+            own = [(_array(part), factor) for part, factor in seen.own]
+            return torch.from_numpy(self.distances(image.numpy(), own))
+        return self._score(self._features(seen))
 
     def _score(self, parts: list[Tensor]) -> Tensor:
         """Return the outlier score `[B, H, W]`; an inner layer is scored on its own grid, which is cheaper.

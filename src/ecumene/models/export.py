@@ -12,10 +12,13 @@ from ecumene.core.errors import ModelError
 from ecumene.core.optional import require
 from ecumene.models.bundle import Model
 from ecumene.models.deepness import deepness_metadata
+from ecumene.models.distance_scores import PART_NAME
 from ecumene.models.onnx_execution import OnnxExecutor
 from ecumene.models.probe import probe_input, require_close
+from ecumene.networks import exact_dates
 
 OPSET = 18
+OUTPUTS = ["output", "outlier_score"]
 
 
 def export_onnx(model: Model, folder: Path | str | None = None) -> Model:
@@ -70,11 +73,42 @@ def _trace(model: Model, module: Any) -> bytes:
     if spec.temporal:
         times = dim("time", min=2, max=1 << 10)
         shapes = {"image": {0: batch, 1: times, 3: height, 4: width}, "dates": {0: batch, 1: times}}
+        if exact_dates(spec.architecture) is not None:
+            shapes = {"image": {0: batch, 3: height, 4: width}, "dates": {0: batch}}
         inputs += (torch.from_numpy(dates),)
-    proto = trace_module(module, inputs, shapes, ["output", "outlier_score"])
+    proto = _with_named_parts(module, inputs, shapes) or trace_module(module, inputs, shapes, OUTPUTS)
     _describe(proto, model)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
+
+
+def _with_named_parts(module: Any, inputs: tuple[Any, ...], shapes: dict[str, Any]) -> Any | None:
+    """Return the graph with names for the features that its score is made from, where a kernel could make it.
+
+    They stay values inside of the graph, so that its outputs are those of any other one.
+    """
+    import torch
+
+    if module.distances is None:
+        return None
+    with torch.no_grad():
+        factors = module.part_factors(inputs[0])
+    names = [f"{PART_NAME}{factor}" for factor in factors]
+    if len(set(names)) != len(names):
+        return None
+
+    class Opened(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, image: Any) -> tuple[Any, ...]:
+            opened: tuple[Any, ...] = self.module.opened(image)
+            return opened
+
+    proto = trace_module(Opened(), inputs, shapes, [*OUTPUTS, *names])
+    del proto.graph.output[len(OUTPUTS) :]
+    return proto
 
 
 def trace_module(module: Any, inputs: tuple[Any, ...], shapes: dict[str, Any], outputs: list[str]) -> Any:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ModelError
 from ecumene.models.contract import Executor, ModelSpec
+from ecumene.networks import exact_dates
 
 if TYPE_CHECKING:
     from ecumene.models.bundle import Model
@@ -26,11 +27,12 @@ def probe_input(
         spec: The model.
         batch: Images.
         side: Least pixels of a side; raised to a multiple of the stride. A model of whole images has its own.
-        n_dates: Dates of a series.
+        n_dates: Dates of a series, where the model takes any number of them.
         seed: Of the values.
     """
     generator = np.random.default_rng(seed)
     side = spec.patch_size or -(-side // spec.stride) * spec.stride
+    n_dates = exact_dates(spec.architecture) or n_dates
     mean = np.array([band.mean for band in spec.inputs])[:, None, None]
     std = np.array([band.std for band in spec.inputs])[:, None, None]
     series = (n_dates,) if spec.temporal else ()

@@ -33,8 +33,8 @@ class ScaledOutput(nn.Module):
         if isinstance(self.scaling, VectorScaling | DirichletScaling):
             self.register_buffer("bias", torch.tensor(self.scaling.bias, dtype=torch.float32), persistent=False)
 
-    def forward(self, logits: Tensor) -> Tensor:
-        """Return the calibrated logits, of the same shape."""
+    def forward(self, logits: Tensor, in_place: bool = False) -> Tensor:
+        """Return the calibrated logits, of the same shape; `in_place` allows to overwrite the given ones."""
         if isinstance(self.scaling, VectorScaling):
             members = members_of(self.scaling, logits.shape[1])
             shape = (1, logits.shape[1]) + (1,) * (logits.ndim - 2)
@@ -47,4 +47,6 @@ class ScaledOutput(nn.Module):
                 mapped = own.log_softmax(dim=1).movedim(1, -1) @ self.weight + self.bias
                 parts.append(mapped.movedim(-1, 1))
             return parts[0] if members == 1 else torch.cat(parts, dim=1)
-        return logits if self.temperature == 1.0 else logits / self.temperature
+        if self.temperature == 1.0:
+            return logits
+        return logits.div_(self.temperature) if in_place else logits / self.temperature

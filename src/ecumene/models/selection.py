@@ -114,6 +114,7 @@ def choose_execution(
     backend: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    executors: int = 1,
 ) -> Chosen:
     """Choose backend and precision for a map.
 
@@ -124,6 +125,7 @@ def choose_execution(
         backend: `auto`, or the only one that may be chosen.
         precision: `auto`, or the only one that may be chosen.
         threads: Of one run; None: all cores.
+        executors: That will share the map.
 
     Returns:
         The choice with an executor.
@@ -141,7 +143,7 @@ def choose_execution(
     if pixels < FEWEST_PROBES * PROBE_PIXELS or not allowed:
         reason = "the map is too small to gain from a choice" if allowed else "there is nothing else to choose from"
         return _settled(model, default, reference, reason, threads)
-    return _Contest(model, probe(PROBE_PIXELS), pixels, reference, default, threads).run(allowed)
+    return _Contest(model, probe(PROBE_PIXELS), pixels // executors, reference, default, threads).run(allowed)
 
 
 PROBE_PIXELS = 1 << 18

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import itertools
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -139,6 +141,20 @@ class TorchExecutor:
         deployed = fold_batch_norms(deployed.eval(), partial(_run_probe, spec))
         self.module = to_channels_last(deployed).to(self.device).eval()
 
+    def side_by_side(self, number: int) -> list[TorchExecutor]:
+        """Return executors that share this one's weights, this one among them; one may be used by one thread.
+
+        Args:
+            number: Of executors; each has as many threads as this one.
+        """
+        tensors = itertools.chain(self.module.parameters(), self.module.buffers())
+        shared = {id(tensor): tensor for tensor in tensors}
+        others = [copy.copy(self) for _ in range(number - 1)]
+        for other in others:
+            # Layers may leave notes on themselves during a run (`inner_layers.tap`), so that each has its own.
+            other.module = copy.deepcopy(self.module, dict(shared))
+        return [self, *others]
+
     def run(
         self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -198,9 +214,10 @@ class TorchExecutor:
         return tensor
 
     def _to_host(self, *tensors: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return finite float32 in C order: values at invalid pixels are undefined, but must not be NaN."""
-        plain = [tensor.float().contiguous() for tensor in tensors]
+        """Return float32 in the order in which it lies; a copy with the channels first would only cost time."""
+        plain = [tensor.float() for tensor in tensors]
         if self.device.type == "cuda":
+            plain = [tensor.contiguous() for tensor in plain]
             held = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in plain]
             for target, source in zip(held, plain, strict=True):
                 target.copy_(source, non_blocking=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, ModelError
+from ecumene.core.threads import available_threads
 from ecumene.models.contract import ModelSpec
 from ecumene.models.row_execution import RowExecutor, row_arguments
 from ecumene.models.tree_kernel import TreeWalker
@@ -62,7 +62,7 @@ class TreeExecutor(RowExecutor):
             raise ModelError("Trees map classes or one number a pixel; the model's objective asks for something else.")
         super().__init__(spec, n_dates, scaling, detector)
         self._centre = float(trees.bias[0])
-        self._walk = TreeWalker(trees, threads or os.cpu_count() or 1)
+        self._walk = TreeWalker(trees, threads or available_threads())
 
     def values(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the raw output of rows; see `RowExecutor.values`."""

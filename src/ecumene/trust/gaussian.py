@@ -65,6 +65,18 @@ class MahalanobisDetector(OutlierDetector):
         }
         return cls(values.shape[1], arrays, {"conditional": conditional or relative, "relative": relative})
 
+    def triangle(self) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+        """Return (c `[F]`, upper triangle R `[F, F]`) with score(x) = |R (x - c)|^2 / F, where there is one mean.
+
+        R is the factor of W^T = Q R, which leaves lengths as they are. Its zeros save half of the products, and its
+        last rows read the last features only.
+        """
+        parts = self._arrays
+        if len(parts["means"]) != 1 or parts["means"].any() or self.options.get("relative"):
+            return None
+        upper = np.linalg.qr(parts["whitening"].astype(np.float64).T, mode="r")
+        return parts["center"], np.ascontiguousarray(np.triu(upper), dtype=np.float32)
+
     def _check_arrays(self) -> bool:
         number, parts = self.n_features, self._arrays
         square = (number, number)

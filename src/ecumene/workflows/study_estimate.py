@@ -13,7 +13,7 @@ import numpy as np
 
 from ecumene.mapping.contract import MapModel
 from ecumene.mapping.options import MapOptions
-from ecumene.mapping.plan import Plan, default_threads, make_plan
+from ecumene.mapping.plan import Plan, count_workers, make_plan
 from ecumene.mapping.windows import round_up
 from ecumene.models.bundle import Model
 from ecumene.scenes.contract import SceneSource, Stack
@@ -93,7 +93,6 @@ def _plan(stack: Stack, model: MapModel, options: MapOptions) -> Plan:
         layers=layers,
         backend="torch",
         precision="fp32",
-        threads=default_threads(options),
     )
 
 
@@ -168,7 +167,7 @@ def _estimate_map(paths: StudyPaths, stages: tuple[str, ...]) -> StudyEstimate:
         tiles=plan.tile_counts[0] * plan.tile_counts[1],
         pixels=pixels,
         bytes_to_read=bytes_of(matched.sources, [channel.key for channel in matched.channels]),
-        seconds=a_pixel * pixels * plan.extra_pixels,
+        seconds=a_pixel * pixels * plan.extra_pixels / count_workers(plan, options),
         memory_bytes=peak_memory() + _tile_bytes(plan),
     )
 

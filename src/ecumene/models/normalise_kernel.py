@@ -1,0 +1,42 @@
+"""Standardising a window in one pass, on a processor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+_F = np.float32
+_LARGEST = np.finfo(np.float32).max
+_FLAT = "float32[::1]"
+
+
+@numba.njit(
+    f"void(float32[:,:,:], {_FLAT}, {_FLAT}, float32[:,:,::1], boolean[:,::1])",
+    nogil=True,
+    cache=True,
+    error_model="numpy",
+)
+def standardise(image: Any, mean: Any, std: Any, scaled: Any, valid: Any) -> None:
+    """Standardise an image and put its channels last.
+
+    Args:
+        image: float32 `[C, H, W]`, physical units, NaN for nodata.
+        mean: `[C]`.
+        std: `[C]`.
+        scaled: float32 `[H, W, C]`, overwritten: (image - mean) / std, 0 at pixels that are not valid.
+        valid: bool `[H, W]`, overwritten: whether all channels are finite.
+    """
+    channels, height, width = image.shape
+    for y in range(height):
+        row = valid[y]
+        for x in range(width):
+            row[x] = True
+        for c in range(channels):
+            for x in range(width):
+                row[x] &= abs(image[c, y, x]) <= _LARGEST
+        for c in range(channels):
+            average, deviation = mean[c], std[c]
+            for x in range(width):
+                scaled[y, x, c] = (image[c, y, x] - average) / deviation if row[x] else _F(0.0)
