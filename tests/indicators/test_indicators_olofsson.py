@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecumene.core.errors import ConfigurationError, LabelError
+from ecumene.core.files import write_json
 from ecumene.indicators.olofsson import olofsson_report
 
 COUNTS = [[66, 0, 5, 4], [0, 55, 8, 12], [1, 0, 153, 11], [2, 1, 9, 313]]
@@ -129,3 +130,10 @@ def test_impossible_input_is_a_sentence():
         olofsson_report([[1, 2, 3], [1, 2, 3]], [1, 2])
     with pytest.raises(ConfigurationError, match="whole numbers"):
         olofsson_report([[1.5, 2], [1, 2]], [1, 2])
+
+
+def test_a_file_keeps_the_order_of_the_matrix(example, tmp_path):
+    write_json(tmp_path / "report.json", example.to_dict())
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found["class_names"] == ["loss", "gain", "forest", "other"]
+    assert list(found["classes"]) == sorted(found["class_names"])  # which is another one

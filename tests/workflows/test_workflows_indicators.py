@@ -28,6 +28,7 @@ from ecumene.core.errors import ConfigurationError, LabelError, ProductError
 from ecumene.indicators.areas import pixel_areas
 from ecumene.legends import Legend
 from ecumene.simulate import LEGEND
+from ecumene.trust.block_residuals import BlockResiduals
 from ecumene.viewer.charts import Chart
 from ecumene.workflows.indicators import IndicatorOptions, compute_indicators
 
@@ -187,10 +188,57 @@ def test_intervals_from_probabilities_cover_the_truth(inputs, tmp_path):
             true_rate = math.log(last / first) / 8
             held.append(indicator.land_rate.low <= true_rate <= indicator.land_rate.high)
             held.append(true_rate / indicator.population_rate.value in indicator.ratios)
-            assert entry.years[2016].built_from == "sum of the map's probabilities"
+            assert entry.years[2016].built_from.startswith("sum of the map's probabilities (errors")
     # Errors are shared within 200 m, the intervals allow for 1 km: they may be too wide, not too narrow.
     assert len(held) >= 2 * 2 * 8
     assert np.mean(held) >= 0.85
+
+
+def with_blocks(folder, residuals, checksum="one"):
+    """State in a product's Item what its model's calibration blocks say."""
+    path = folder / "item.json"
+    item = json.loads(path.read_text())
+    item["properties"] |= {"ecumene:block_residuals": residuals.to_config(), "ecumene:model": {"checksum": checksum}}
+    path.write_text(json.dumps(item))
+
+
+def test_calibration_blocks_narrow_the_intervals_and_one_model_shares_its_bias(inputs, tmp_path):
+    residuals = BlockResiduals((0.0, 0.0), (0.02, 0.02), 20, 480.0**2, (0.01, -0.01), (0.2, 0.2))
+    for kind in ("plain", "blocks", "other"):
+        for year in TWO:
+            legend, codes, p = noisy(year, 1)
+            class_product(tmp_path / kind / str(year), year, codes, p, legend)
+            if kind != "plain":
+                with_blocks(tmp_path / kind / str(year), residuals, "one" if kind == "blocks" else str(year))
+
+    def widths(kind, **options):
+        found = run(
+            inputs, tmp_path / f"sdg-{kind}{len(options)}", products=[tmp_path / kind / str(year) for year in TWO],
+            options=IndicatorOptions(confidence=0.9, population_errors={0: 0.01}, **options),
+        )  # fmt: skip
+        period = found.cities[0].periods[-1]
+        drawn, closed = period.sampled.land_rate, period.forms["logarithmic"].land_rate
+        np.testing.assert_allclose(drawn, (closed.low, closed.high), atol=0.05 * (closed.high - closed.low))
+        return closed.high - closed.low, found.cities[0].years[2016].built_from, found
+
+    plain, said, _ = widths("plain")
+    assert said.endswith("(errors taken as shared within 1 km)")
+    shared, said, found = widths("blocks")
+    assert said.endswith("(calibration blocks)")
+    apart = widths("other")[0]
+    assert shared < apart < 0.5 * plain
+    assert widths("blocks", built_up_correlation=0.8)[0] < 0.7 * shared
+    charts = {
+        chart["id"]: chart for chart in json.loads((found.folder / "indicators.json").read_text())["ecumene:charts"]
+    }
+    known = charts["relative-errors"]["series"]
+    assert [series["name"] for series in known] == ["built-up land", "population"]
+    assert known[1]["y"][0] == pytest.approx(0.01)
+    with pytest.raises(ConfigurationError, match="give one from 0 to 1"):
+        run(inputs, tmp_path / "x", options=IndicatorOptions(built_up_correlation=1.5))
+    with_blocks(tmp_path / "plain" / "2016", BlockResiduals((0.0,) * 3, (0.1,) * 3, 5, 1e4))
+    with pytest.raises(ProductError, match="does not fit its classes; map again"):
+        widths("plain", open_space=())
 
 
 def test_stated_errors_and_assessments(inputs, tmp_path):
@@ -206,7 +254,14 @@ def test_stated_errors_and_assessments(inputs, tmp_path):
     counts = (np.eye(len(LEGEND), dtype=int) * 48).tolist()
     row = LEGEND.values.index(BUILT[0])
     counts[row][LEGEND.values.index(3)] = 12  # a fifth of the low-rise houses is grass
-    adjusted = {"counts": counts, "classes": {name: {} for name in LEGEND.names}}
+    # The file has its own order of the classes, and its object of classes the order of the alphabet.
+    order = np.random.default_rng(0).permutation(len(LEGEND))
+    names = [LEGEND.names[index] for index in order]
+    adjusted = {
+        "counts": np.array(counts)[np.ix_(order, order)].tolist(),
+        "class_names": names,
+        "classes": {name: {} for name in sorted(names)},
+    }
     (tmp_path / "assessed.json").write_text(json.dumps({"area_adjusted": adjusted}))
     checked = IndicatorOptions(assessments={2024: tmp_path / "assessed.json"})
     other = run(inputs, tmp_path / "b", options=checked).cities[0]
@@ -216,6 +271,54 @@ def test_stated_errors_and_assessments(inputs, tmp_path):
     )
     assert other.years[2024].built_m2.standard_error == pytest.approx(mapped[BUILT[0]] * math.sqrt(0.2 * 0.8 / 59))
     assert other.years[2016].built_m2.standard_error is None
+    # Files of earlier versions say the order beside the accuracy of the sample; without any order they are refused.
+    del adjusted["class_names"]
+    older = {"area_adjusted": adjusted, "accuracy": {"class_names": names}}
+    for figures in ({"area_adjusted": adjusted}, older):
+        (tmp_path / "assessed.json").write_text(json.dumps(figures))
+        if figures is older:
+            same = run(inputs, tmp_path / "c", options=checked).cities[0]
+            assert same.years[2024].built_m2 == other.years[2024].built_m2
+        else:
+            with pytest.raises(LabelError, match="not an assessment"):
+                run(inputs, tmp_path / "c", options=checked)
+
+
+def test_options_that_other_classes_leave_without_use_are_named(inputs, tmp_path):
+    legend = Legend.from_names(["built-up", "other"])
+    class_product(tmp_path / "2024", 2024, np.where(built(2024), 1, 2).astype(np.uint8), legend=legend)
+    products = [inputs / "2016", tmp_path / "2024"]
+    found = run(inputs, tmp_path / "a", products=products, options=IndicatorOptions(green=["grass"]))
+    assert sum("--green not used" in note for note in found.notes) == 1
+    assert not any("not used" in note for note in run(inputs, tmp_path / "b", products=products).notes)
+
+
+def test_probabilities_of_a_strip_are_read_once_and_tiles_do_not_show(inputs, tmp_path, monkeypatch):
+    from ecumene.workflows import indicators_maps
+
+    legend = Legend.from_names(["built-up", "grass", "field"])
+    for year in TWO:
+        p = np.random.default_rng(year).dirichlet([1, 1, 1], SHAPE).transpose(2, 0, 1)
+        class_product(tmp_path / str(year), year, (p.argmax(axis=0) + 1).astype(np.uint8), p, legend)
+    places, real = [], indicators_maps.read_shares
+
+    def watched(dataset, window):
+        places.append((dataset.name, window))
+        return real(dataset, window)
+
+    monkeypatch.setattr(indicators_maps, "read_shares", watched)
+    boundaries(tmp_path / "one.gpkg", {"all": CITIES["all"]})
+    given = {"products": [tmp_path / str(year) for year in TWO], "boundaries": tmp_path / "one.gpkg"}
+    options = IndicatorOptions(green=["grass"], farmland=["field"], overwrite=True)
+    found = []
+    for size in (512, 50):
+        monkeypatch.setattr(indicators_maps, "TILE", size)
+        places.clear()
+        run(inputs, tmp_path / "sdg", options=options, **given)
+        assert len(places) == len(set(places)) == 2 * -(-SHAPE[0] // size) * -(-SHAPE[1] // size)
+        found.append((tmp_path / "sdg" / "indicators.json").read_bytes())
+    assert found[0] == found[1]
+    assert b"2016-2024 green" in found[0]
 
 
 def test_census_zones_cut_by_a_city(inputs, tmp_path):

@@ -26,6 +26,10 @@ _CHOICES: Mapping[str, Any] = {
         str | None,
         typer.Option(help="Persons within a cell or zone: even (default for rasters) or built-up (for census zones)."),
     ],
+    "built_up_correlation": Annotated[
+        float | None,
+        typer.Option(help="Correlation of the errors of built-up land of two years, 0 to 1; default 0, the safe side."),
+    ],
     "form": Annotated[
         str | None,
         typer.Option(help="Form of SDG 11.3.1 in sentences and charts: logarithmic (default) or metadata-2021."),

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from ecumene.core.errors import ConfigurationError, ProductError
 from ecumene.core.window import Window
 from ecumene.indicators.areas import pixel_areas
-from ecumene.indicators.maps import open_map
+from ecumene.indicators.maps import open_map, read_masked
 from ecumene.indicators.olofsson import Estimate
 from ecumene.samples.raster_labels import tiles
 from ecumene.trust.block_residuals import BlockResiduals
@@ -80,7 +80,7 @@ def expected_areas(probability: Path | str, n_classes: int) -> NDArray[np.float6
     with open_map(probability) as (dataset, geobox):
         _require_bands(dataset, n_classes, probability)
         for tile in tiles(Window(0, 0, dataset.height, dataset.width), TILE):
-            shares, known = _shares(dataset, tile)
+            shares, known = read_shares(dataset, tile)
             area = np.where(known, np.broadcast_to(pixel_areas(geobox, tile), known.shape), 0.0)
             sums += np.einsum("khw,hw->k", shares, area)
     return sums
@@ -103,7 +103,7 @@ def probabilities_at(
             here = np.flatnonzero(tile_of == number)
             row, col = number // across * TILE, number % across * TILE
             tile = Window(row, col, min(TILE, dataset.height - row), min(TILE, dataset.width - col))
-            shares, known = _shares(dataset, tile)
+            shares, known = read_shares(dataset, tile)
             place = rows[here] - row, cols[here] - col
             found[here] = np.where(known[place][:, None], shares[(slice(None), *place)].T, np.nan)
     return found
@@ -117,15 +117,19 @@ def _require_bands(dataset: Any, n_classes: int, path: Path | str) -> None:
         )
 
 
-def _shares(dataset: Any, tile: Window) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return (probabilities `[K, h, w]` with the sum 1, 0 where unknown; known `[h, w]`)."""
-    from rasterio.errors import RasterioIOError
-    from rasterio.windows import Window as RasterWindow
+def read_shares(dataset: Any, window: Window) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return (probabilities `[K, h, w]` with the sum 1, 0 where unknown; known `[h, w]`) of a window.
 
-    try:
-        stored = dataset.read(window=RasterWindow(tile.col, tile.row, tile.width, tile.height), masked=True)
-    except RasterioIOError as error:
-        raise ProductError("The probabilities cannot be read to their end; the file may be truncated.") from error
+    Stored probabilities are rounded; each pixel's are brought to the sum 1 again.
+
+    Args:
+        dataset: Open layer of class probabilities, one band a class.
+        window: Inside the layer.
+
+    Raises:
+        ProductError: If the file is damaged.
+    """
+    stored = read_masked(dataset, window, what="The probabilities")
     known = ~np.ma.getmaskarray(stored).any(axis=0)
     values = np.where(known, stored.filled(0).astype(np.float64), 0.0)
     total = values.sum(axis=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.indicators.olofsson import Estimate, olofsson_report
-from ecumene.indicators.ratio_interval import normal_quantile
+from ecumene.indicators.shared_errors import WORST_CASE, SharedArea, SharedErrors, shared_area
 from ecumene.legends import Legend
 
 
@@ -96,14 +95,14 @@ class RealShare:
     """How much of a mapped area is expected to be real, by the maps' own probabilities.
 
     Of pixels with the chance q of being what they are mapped as, the area sum(a q) is expected to be real. Pixels err
-    together: within a block their errors are taken as fully correlated, blocks as independent, so that the variance is
-    the sum over blocks of (sum of a sqrt(q (1 - q)))^2. This is wide where errors are shared over less than a block and
-    too narrow where they are shared over more. It presumes calibrated probabilities, and says nothing about what the
-    maps missed.
+    together: how far, the model's calibration blocks say (`shared_errors`); without them errors within a block are
+    taken as fully correlated, blocks as independent, so that the variance is the sum over blocks of
+    (sum of a sqrt(q (1 - q)))^2. That is wide where errors are shared over less than a block, too narrow where they are
+    shared over more, and presumes calibrated probabilities. Neither says anything about what the maps missed.
     """
 
     def __init__(self) -> None:
-        self._mapped = self._expected = self._variance = 0.0
+        self._mapped = self._expected = self._worst = self._squares = 0.0
 
     def add(
         self, chance: NDArray[np.floating], where: NDArray[np.bool_], areas: NDArray[np.float64], block: int
@@ -120,14 +119,22 @@ class RealShare:
         q = np.where(where, np.clip(chance, 0.0, 1.0), 0.0).astype(np.float64)
         self._mapped += float(full[where].sum())
         self._expected += float((full * q).sum())
-        self._variance += block_variance(full * np.sqrt(q * (1 - q)), block)
+        worst = full * np.sqrt(q * (1 - q))
+        self._worst += float(worst.sum())
+        self._squares += block_variance(worst, block)
 
     def result(self, confidence: float = 0.95) -> Estimate:
-        """Return the area that is expected to be real with its interval, square metres."""
-        error = math.sqrt(self._variance)
-        margin = normal_quantile(confidence) * error
-        low, high = max(0.0, self._expected - margin), min(self._mapped, self._expected + margin)
-        return Estimate(self._expected, error, margin, low, max(low, high))
+        """Return the area that is expected to be real with its interval in the worst case, square metres."""
+        return self.shared(WORST_CASE, confidence).estimate
+
+    def shared(self, errors: SharedErrors, confidence: float = 0.95) -> SharedArea:
+        """Return the same with the errors that calibration blocks show.
+
+        Args:
+            errors: Of blocks as large as those that were added.
+            confidence: Level of the interval.
+        """
+        return shared_area(self._expected, self._worst, self._squares, errors, self._mapped, confidence)
 
 
 def block_variance(deviations: NDArray[np.float64], block: int) -> float:

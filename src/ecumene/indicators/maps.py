@@ -69,6 +69,28 @@ def open_map(path: Path | str) -> Iterator[tuple[Any, GeoBox]]:
         yield dataset, geobox
 
 
+def read_masked(dataset: Any, window: Window, band: int | None = None, what: str = "The map") -> Any:
+    """Read stored values of a window inside a layer as a masked array.
+
+    Args:
+        dataset: From `open_layer`.
+        window: Inside the layer.
+        band: Counted from 1, for `[h, w]`; None: all, for `[bands, h, w]`.
+        what: What it holds, the beginning of the sentence about damage.
+
+    Raises:
+        ProductError: If the file is damaged.
+    """
+    from rasterio.errors import RasterioIOError
+    from rasterio.windows import Window as RasterWindow
+
+    place = RasterWindow(window.col, window.row, window.width, window.height)
+    try:
+        return dataset.read(band, window=place, masked=True)
+    except RasterioIOError as error:
+        raise ProductError(f"{what} cannot be read to the end; the file may be truncated.") from error
+
+
 def read_codes(dataset: Any, window: Window, nodata: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Read codes of a window inside the map, and where there are any.
 
@@ -80,15 +102,8 @@ def read_codes(dataset: Any, window: Window, nodata: int | None = None) -> tuple
     Raises:
         ProductError: If the file is damaged.
     """
-    from rasterio.errors import RasterioIOError
-    from rasterio.windows import Window as RasterWindow
-
-    place = RasterWindow(window.col, window.row, window.width, window.height)
-    try:
-        codes = dataset.read(1, window=place).astype(np.int64)
-        known = dataset.read_masks(1, window=place) > 0
-    except RasterioIOError as error:
-        raise ProductError("The map cannot be read to its end; the file may be truncated.") from error
+    stored = read_masked(dataset, window, 1)
+    codes, known = stored.data.astype(np.int64), ~np.ma.getmaskarray(stored)
     if nodata is not None:
         known &= codes != nodata
     return codes, known

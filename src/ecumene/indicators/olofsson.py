@@ -111,6 +111,7 @@ class OlofssonReport:
         return {
             "method": "Olofsson et al. 2014, doi:10.1016/j.rse.2014.02.015",
             "axes": "rows = map, columns = reference",
+            "class_names": list(self.class_names),  # a JSON object need not keep the order of the matrix
             "counts": self.counts.tolist(),
             "weights": [number(item) for item in self.weights],
             "overall_accuracy": self.overall.to_dict(),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, ProductError
 from ecumene.core.window import Window
-from ecumene.indicators.maps import read_codes
+from ecumene.indicators.maps import read_codes, read_masked
 from ecumene.indicators.population_contract import Weights
 
 
@@ -60,14 +60,7 @@ class NumberWeights:
         Raises:
             ProductError: If the file is damaged or holds a negative number.
         """
-        from rasterio.errors import RasterioIOError
-        from rasterio.windows import Window as RasterWindow
-
-        place = RasterWindow(window.col, window.row, window.width, window.height)
-        try:
-            stored = self._dataset.read(1, window=place, masked=True)
-        except RasterioIOError as error:
-            raise ProductError(f"The {self._name} cannot be read to their end; the file may be truncated.") from error
+        stored = read_masked(self._dataset, window, 1, f"The {self._name}")
         physical = stored.filled(0).astype(np.float64) * self._scale + self._offset
         known = ~np.ma.getmaskarray(stored) & np.isfinite(physical)
         if (physical[known] < 0).any():

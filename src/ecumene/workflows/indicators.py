@@ -51,6 +51,8 @@ class IndicatorOptions:
             zones.
         population_errors: Relative standard error of the population by year; 0 stands for all years.
         built_up_errors: Relative standard error of built-up area by year; 0 stands for all years.
+        built_up_correlation: Of the errors of built-up land of two years, 0 to 1, where places labelled at both dates
+            tell it (`correlation_of_dates`); 0 is on the safe side.
         assessments: What `ecumene assess --out` wrote, by year.
         form: Form of SDG 11.3.1 in sentence and charts; tables have both.
         confidence: Level of all intervals.
@@ -68,6 +70,7 @@ class IndicatorOptions:
     distribute: str | None = None
     population_errors: Mapping[int, float] = field(default_factory=dict)
     built_up_errors: Mapping[int, float] = field(default_factory=dict)
+    built_up_correlation: float = 0.0
     assessments: Mapping[int, Path] = field(default_factory=dict)
     form: str = "logarithmic"
     confidence: float = 0.95
@@ -138,7 +141,8 @@ def compute_indicators(
         )
         places, missed = read_boundaries(Path(boundaries), geobox, chosen.name_field)
         notes += missed
-        groups = _groups(chosen, maps)
+        groups, unused = _groups(chosen, maps)
+        notes += unused
         cities = []
         for position, place in enumerate(places):
             progress(position, len(places), place.name)
@@ -175,23 +179,33 @@ def _checked_folder(out: str | Path, options: IndicatorOptions) -> Path:
                     f"The relative standard error of the {what} is {error:g}; give a share of at least 0 and below 1, "
                     "such as 0.03."
                 )
+    if not 0.0 <= options.built_up_correlation <= 1.0:
+        raise ConfigurationError(
+            f"The correlation of errors of built-up land is {options.built_up_correlation:g}; give one from 0 to 1."
+        )
     folder = ensure_writable_folder(out)
     if (folder / JSON_NAME).exists() and not options.overwrite:
         raise ProductError(f"{out} already holds indicators; use --overwrite to replace them, or another --out.")
     return folder
 
 
-def _groups(options: IndicatorOptions, maps: Mapping[int, BuiltUpMap]) -> Groups:
-    """Return the classes whose loss to growth is reported: none where the years have different classes."""
+def _groups(options: IndicatorOptions, maps: Mapping[int, BuiltUpMap]) -> tuple[Groups, list[str]]:
+    """Return the classes whose loss to growth is reported, none where the years have different classes; and notes."""
     if not legends_agree(maps):
-        return Groups()
+        stated = [f"--{name}" for name in ("green", "farmland") if getattr(options, name) is not None]
+        note = (
+            f"The maps of the years have different classes, so no loss of land is computed and {' and '.join(stated)} "
+            "not used; bring the maps to one legend with: ecumene convert."
+        )
+        return Groups(), [note] if stated else []
     source = next(iter(maps.values()))
     found = {
         "green": class_codes(source.legend, "green", options.green),
         "farmland": class_codes(source.legend, "farmland", options.farmland),
     }
     taken = set(source.built_codes)
-    return Groups({name: left for name, codes in found.items() if (left := tuple(c for c in codes if c not in taken))})
+    left = {name: tuple(code for code in codes if code not in taken) for name, codes in found.items()}
+    return Groups({name: codes for name, codes in left.items() if codes}), []
 
 
 def _errors(options: IndicatorOptions, maps: Mapping[int, BuiltUpMap]) -> ErrorSources:
@@ -219,11 +233,12 @@ def _city(
 ) -> City:
     legends = {year: source.legend for year, source in maps.items()}
     codes = {year: source.built_codes for year, source in maps.items()}
-    years, problem = year_figures(place.name, measured, legends, codes, errors)
+    models = {year: source.product.model_checksum for year, source in maps.items()}
+    years, problem = year_figures(place.name, measured, legends, codes, errors, models)
     city = City(place.name, place.degrees, place.inside_share, measured, years, (), problem)
     if problem:
         return city
-    periods = period_figures(years, options.form, options.confidence)
+    periods = period_figures(years, options.form, options.confidence, options.built_up_correlation)
     return replace(city, periods=periods, open_space=_open_space(measured, maps, errors, options))
 
 

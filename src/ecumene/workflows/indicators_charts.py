@@ -13,7 +13,7 @@ _MOST_CITIES = 12
 
 
 def indicator_charts(cities: Sequence[City], form: str, confidence: float) -> list[Chart]:
-    """Return the charts: built-up land, population, ratio, growth by type, open space, and published ratios.
+    """Return the charts: land and people, how well they are known, ratio, growth by type, open space, published ratios.
 
     Args:
         cities: All cities; the largest twelve with figures are drawn, all are in the tables.
@@ -27,6 +27,7 @@ def indicator_charts(cities: Sequence[City], form: str, confidence: float) -> li
     charts = [
         _by_year("built-up", "Built-up land by year", "built-up land", "km²", usable, drawn, confidence),
         _by_year("population", "Population by year", "population", "persons", usable, drawn, confidence),
+        _relative_errors(usable, drawn),
         _ratios(usable, drawn, form, confidence),
         _growth(usable, drawn),
         _open_space(usable, drawn),
@@ -72,6 +73,37 @@ def _by_year(
         y=Axis(label=label, unit=unit),
         series=series,
         table=ChartTable(columns=["city", "year", f"{label}, {unit}", "+-"], rows=rows),
+    )
+
+
+def _relative_errors(cities: Sequence[City], drawn: Sequence[City]) -> Chart | None:
+    """Show how well built-up land and population of the last year are known: the larger one widens the ratio's set."""
+    found = {}
+    for city in cities:
+        figures = city.years[max(city.years)]
+        amounts = (figures.built_m2, figures.persons)
+        found[city.name] = [None if a.standard_error is None else a.standard_error / a.value for a in amounts]
+    if all(error is None for errors in found.values() for error in errors):
+        return None
+    names = [city.name for city in drawn]
+    return Chart(
+        id="relative-errors",
+        title="How well built-up land and population are known",
+        kind="bars",
+        caption="Relative standard errors in the last year. No bar: the error is not known, intervals are without it.",
+        x=Axis(label="city", categories=names),
+        y=Axis(label="relative standard error"),
+        series=[
+            Series(name=label, y=[found[name][index] for name in names])
+            for index, label in enumerate(("built-up land", "population"))
+        ],
+        table=ChartTable(
+            columns=["city", "built-up land", "population"],
+            rows=[
+                [name, *("-" if error is None else f"{error:.1%}" for error in errors)]
+                for name, errors in found.items()
+            ],
+        ),
     )
 
 

@@ -18,12 +18,12 @@ from ecumene.indicators.growth_types import Growth, GrowthTypes
 from ecumene.indicators.landscape import Landscape, LandscapeMetrics
 from ecumene.indicators.olofsson import Estimate
 from ecumene.indicators.population_contract import Population
+from ecumene.indicators.shared_errors import WORST_CASE, SharedArea
 from ecumene.samples.grids import grid_window, pixel_size_m
 from ecumene.workflows.indicators_maps import BuiltUpMap, legends_agree, padded_codes
 
-BLOCK_M = 1000.0
-"""Errors of a map are taken as fully shared within blocks of 1 km, and as independent between them."""
 _STRIP_ROWS = 256
+_BUILT = "built-up"
 Period = tuple[int, int]
 
 
@@ -42,6 +42,7 @@ class CityYear:
         areas_m2: Mapped area of every class code, over pixels known in all years.
         built_m2: Mapped built-up area.
         expected: Built-up area from the map's probabilities with its interval, or None.
+        measured_errors: Whether the interval rests on calibration blocks; if not, errors count as shared within 1 km.
         persons: Population.
         persons_known: Share of the city's pixels at which the population is known.
         landscape: Metrics of the map's classes.
@@ -49,10 +50,11 @@ class CityYear:
 
     areas_m2: dict[int, float]
     built_m2: float
-    expected: Estimate | None
+    expected: SharedArea | None
     persons: float
     persons_known: float
     landscape: LandscapeMetrics | None
+    measured_errors: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,20 +110,28 @@ class _Collector:
         self.total += float(full[inside[core]].sum())
         self.known += float(full[here].sum())
         built = {year: np.isin(codes, self.maps[year].built_codes) for year, (codes, _) in read.items()}
+        chances = self._chances(window)
         for year, (codes, _) in read.items():
             self.landscapes[year].add(codes, known, full)
             self._class_areas(year, codes[core][here], full[here])
-            chance = self.maps[year].probability(window, self.maps[year].built_codes)
-            if chance is not None:
+            if year in chances:
                 self.with_probability[year] = True
-                self.expected[year].add(chance, here, full, self.block)
+                self.expected[year].add(chances[year][_BUILT], here, full, self.block)
         for period in self.periods:
             before, after = period
             self.growth[period].add(built[before], built[after], known, full)
             table = self.from_to[period]
             if table is not None:
                 table.add(read[before][0][core], read[after][0][core], here, full)
-        self._losses(window, read, built, here, full)
+        self._losses(chances, read, built, here, full)
+
+    def _chances(self, window: Window) -> dict[int, dict[str, NDArray[np.float64]]]:
+        """Return the probabilities of built-up land and of the groups of every year that has any; each read once."""
+        lost = self.groups.codes if self.real else {}
+        found = {
+            year: source.chances(window, {**lost, _BUILT: source.built_codes}) for year, source in self.maps.items()
+        }
+        return {year: chances for year, chances in found.items() if chances is not None}
 
     def _class_areas(self, year: int, codes: NDArray[np.int64], areas: NDArray[np.float64]) -> None:
         distinct, inverse = np.unique(codes, return_inverse=True)
@@ -131,7 +141,7 @@ class _Collector:
 
     def _losses(
         self,
-        window: Window,
+        chances: Mapping[int, Mapping[str, NDArray[np.float64]]],
         read: Mapping[int, tuple[NDArray[np.int64], NDArray[np.bool_]]],
         built: Mapping[int, NDArray[np.bool_]],
         here: NDArray[np.bool_],
@@ -140,13 +150,10 @@ class _Collector:
         core = (slice(1, -1), slice(1, -1))
         for (period, name), share in self.real.items():
             before, after = period
-            codes = self.groups.codes[name]
-            was = self.maps[before].probability(window, codes)
-            became = self.maps[after].probability(window, self.maps[after].built_codes)
-            if was is None or became is None:
+            if before not in chances or after not in chances:
                 continue
-            lost = here & np.isin(read[before][0][core], codes) & built[after][core]
-            share.add(was * became, lost, areas, self.block)
+            lost = here & np.isin(read[before][0][core], self.groups.codes[name]) & built[after][core]
+            share.add(chances[before][name] * chances[after][_BUILT], lost, areas, self.block)
 
     def result(
         self, persons: Mapping[int, float], persons_known: Mapping[int, float], confidence: float
@@ -158,10 +165,13 @@ class _Collector:
             years[year] = CityYear(
                 areas,
                 sum(areas.get(code, 0.0) for code in source.built_codes),
-                self.expected[year].result(confidence) if self.with_probability[year] else None,
+                self.expected[year].shared(source.shared or WORST_CASE, confidence)
+                if self.with_probability[year]
+                else None,
                 persons[year],
                 persons_known[year],
                 self.landscapes[year].metrics(),
+                source.shared is not None,
             )
         tables = {period: entry.result() if entry is not None else None for period, entry in self.from_to.items()}
         losses = {
@@ -205,7 +215,8 @@ def measure_city(
         confidence: Level of intervals from probabilities.
     """
     grid = grid_window(geobox)
-    block = int(np.clip(round(BLOCK_M / max(pixel_size_m(geobox))), 1, 1024))
+    side = max((source.shared or WORST_CASE).block_m for source in maps.values())
+    block = int(np.clip(round(side / max(pixel_size_m(geobox))), 1, 1024))
     collector = _Collector(maps, groups, geobox, block)
     persons, seen, pixels = dict.fromkeys(maps, 0.0), dict.fromkeys(maps, 0), 0
     for window in _strips(geometry, geobox, grid, block):

@@ -17,7 +17,7 @@ from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.indicators.population_contract import Population
 from ecumene.indicators.population_raster import open_population
 from ecumene.indicators.population_zones import ZonePopulation, extent_polygon, read_zones
-from ecumene.samples.vectors import is_vector, read_features
+from ecumene.samples.vectors import bring_to_grid, is_vector, read_features
 from ecumene.workflows.indicators_maps import BuiltUpMap, BuiltUpWeights
 
 DISTRIBUTIONS = ("even", "built-up")
@@ -138,7 +138,6 @@ def read_boundaries(path: Path, geobox: GeoBox, name_field: str | None) -> tuple
     fields = [name_field] if name_field else []
     optional = [] if name_field else ["name"]
     everything = read_features(path, fields, None, optional=optional, what="boundaries").frame
-    near = read_features(path, fields, geobox, optional=optional, what="boundaries").frame
     column = name_field or ("name" if "name" in everything.columns else None)
 
     def names(frame: Any) -> list[str]:
@@ -153,7 +152,7 @@ def read_boundaries(path: Path, geobox: GeoBox, name_field: str | None) -> tuple
         raise LabelError(
             f"{path.name} names {twice[0]} more than once; give each city one row or another --name-field."
         )
-    extent = extent_polygon(geobox)
+    near, extent = bring_to_grid(everything, geobox), extent_polygon(geobox)
     degrees = near.to_crs(4326)
     cities = []
     for name, geometry, wgs84 in zip(names(near), near.geometry, degrees.geometry, strict=True):
@@ -172,17 +171,21 @@ def read_boundaries(path: Path, geobox: GeoBox, name_field: str | None) -> tuple
 
 
 def assessment_counts(path: Path, source: BuiltUpMap) -> NDArray[np.int64]:
-    """Return the reference counts of an assessment: rows = MAP class, in the order of the map's classes.
+    """Return the reference counts of an assessment: rows = MAP class, brought to the order of the map's classes.
 
     Raises:
         LabelError: If the file is no assessment of a map of these classes.
     """
     try:
-        adjusted = json.loads(Path(path).read_text(encoding="utf-8"))["area_adjusted"]
-        counts, names = np.asarray(adjusted["counts"], dtype=np.int64), list(adjusted["classes"])
+        figures = json.loads(Path(path).read_text(encoding="utf-8"))
+        adjusted = figures["area_adjusted"]
+        # Assessments of earlier versions say the order of the matrix only beside the figures of the sample.
+        names = list(adjusted["class_names"] if "class_names" in adjusted else figures["accuracy"]["class_names"])
+        counts = np.asarray(adjusted["counts"], dtype=np.int64)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise LabelError(f"{path} is not an assessment of a map of classes; make one with: ecumene assess.") from error
     legend = source.legend
-    if set(names) != set(legend.names) or counts.shape != (len(names), len(names)):
+    if sorted(names) != sorted(legend.names) or counts.shape != (len(names), len(names)):
         raise LabelError(f"The assessment {Path(path).name} is of other classes than {source.product.folder.name}.")
-    return counts
+    order = [names.index(name) for name in legend.names]
+    return counts[np.ix_(order, order)]

@@ -12,17 +12,23 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from ecumene.core.errors import ConfigurationError, ProductError
 from ecumene.core.window import Window
+from ecumene.indicators.areas_expected import TILE, read_shares
 from ecumene.indicators.class_groups import class_codes
-from ecumene.indicators.maps import open_layer, open_map, read_codes
+from ecumene.indicators.maps import open_layer, open_map, read_codes, read_masked
+from ecumene.indicators.shared_errors import SharedErrors, shared_errors
 from ecumene.legends import Legend, LegendClass
-from ecumene.mapping.product import Product, ProductLayer, open_product
+from ecumene.mapping.product import RESIDUALS_PROPERTY, Product, ProductLayer, open_product
+from ecumene.samples.raster_labels import tiles
+from ecumene.scenes.grid import same_grid
+from ecumene.trust.block_residuals import BlockResiduals
 
 YEAR_UNIT = "calendar year"
 """Unit of a layer that holds the year of first built-up; 0 in it means not built-up until the end of the series."""
+BUILT_PROBABILITY = "built_up_probability"
+"""Layer beside it with the probability of being built-up by the end of each year; a band is named by its year."""
 BINARY = Legend(
     name="built-up",
     classes=(
@@ -55,8 +61,21 @@ class BuiltUpMap(Protocol):
         """Return codes of a window inside the grid, and where there are any."""
         ...
 
-    def probability(self, window: Window, codes: Sequence[int]) -> NDArray[np.float64] | None:
-        """Return the probability that a pixel has one of the codes (0 where unknown); None without a layer of it."""
+    def chances(self, window: Window, groups: Mapping[str, Sequence[int]]) -> dict[str, NDArray[np.float64]] | None:
+        """Return the probability that a pixel has one of the codes of each group; None without a layer of it.
+
+        Args:
+            window: Inside the grid.
+            groups: Codes by name.
+
+        Returns:
+            `[h, w]` by the same names, 0 where unknown.
+        """
+        ...
+
+    @property
+    def shared(self) -> SharedErrors | None:
+        """How far errors of the built-up probability are shared by neighbours; None where nobody measured it."""
         ...
 
 
@@ -69,22 +88,24 @@ class ClassMap:
     built_codes: tuple[int, ...]
     dataset: Any
     probabilities: Any | None
+    shared: SharedErrors | None = None
 
     def codes(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """See `BuiltUpMap`."""
         return read_codes(self.dataset, window)
 
-    def probability(self, window: Window, codes: Sequence[int]) -> NDArray[np.float64] | None:
-        """See `BuiltUpMap`; stored probabilities are rounded, each pixel's are brought to the sum 1 again."""
+    def chances(self, window: Window, groups: Mapping[str, Sequence[int]]) -> dict[str, NDArray[np.float64]] | None:
+        """See `BuiltUpMap`; read tile by tile, because all classes of a wide window need much memory."""
         if self.probabilities is None:
             return None
-        stored = _read_masked(self.probabilities, window, None)
-        known = ~np.ma.getmaskarray(stored).any(axis=0)
-        values = np.where(known, stored.filled(0).astype(np.float64), 0.0)
-        total = values.sum(axis=0)
-        wanted = values[[self.legend.values.index(code) for code in codes]].sum(axis=0)
-        shares: NDArray[np.float64] = np.divide(wanted, total, out=np.zeros_like(total), where=total > 0)
-        return shares
+        channels = {name: [self.legend.values.index(code) for code in codes] for name, codes in groups.items()}
+        found = {name: np.zeros((window.height, window.width)) for name in groups}
+        for tile in tiles(window, TILE):
+            shares, _ = read_shares(self.probabilities, tile)
+            place = tile.shift(-window.row, -window.col).slices
+            for name, chosen in channels.items():
+                found[name][place] = shares[chosen].sum(axis=0)
+        return found
 
 
 @dataclass(frozen=True)
@@ -95,30 +116,37 @@ class FirstYearMap:
     year: int
     layer: ProductLayer
     dataset: Any
+    by_year: Any | None = None
     legend: Legend = BINARY
     built_codes: tuple[int, ...] = (1,)
 
     def codes(self, window: Window) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """See `BuiltUpMap`."""
-        stored = _read_masked(self.dataset, window, 1)
+        stored = read_masked(self.dataset, window, 1, "A layer")
         years = stored.filled(0).astype(np.float64) * self.layer.scale + self.layer.offset
         known = ~np.ma.getmaskarray(stored) & np.isfinite(years)
         return ((years > 0) & (years <= self.year) & known).astype(np.int64), known
 
-    def probability(self, window: Window, codes: Sequence[int]) -> NDArray[np.float64] | None:
-        """None: the product has no probabilities of a year."""
+    def chances(self, window: Window, groups: Mapping[str, Sequence[int]]) -> dict[str, NDArray[np.float64]] | None:
+        """See `BuiltUpMap`; those of the last year of the series that is not after this one."""
+        if self.by_year is None:
+            return None
+        stated = self.product.layers[BUILT_PROBABILITY]
+        bands = [band for band, year in enumerate(stated.band_names, 1) if int(year) <= self.year]
+        if not bands:
+            return None
+        stored = read_masked(self.by_year, window, bands[-1], "A layer")
+        known = ~np.ma.getmaskarray(stored)
+        built = np.where(known, stored.filled(0).astype(np.float64) * stated.scale + stated.offset, 0.0)
+        return {
+            name: (1 in codes) * built + (0 in codes) * np.where(known, 1.0 - built, 0.0)
+            for name, codes in groups.items()
+        }
+
+    @property
+    def shared(self) -> SharedErrors | None:
+        """None: nobody measured it."""
         return None
-
-
-def _read_masked(dataset: Any, window: Window, band: int | None) -> Any:
-    from rasterio.errors import RasterioIOError
-    from rasterio.windows import Window as RasterWindow
-
-    try:
-        place = RasterWindow(window.col, window.row, window.width, window.height)
-        return dataset.read(band, window=place, masked=True)
-    except RasterioIOError as error:
-        raise ProductError("A layer cannot be read to its end; the file may be truncated.") from error
 
 
 def open_years(
@@ -230,7 +258,11 @@ def _series_maps(product: Product, years: Sequence[int], stack: contextlib.ExitS
             f"{_listed(years)}; give populations of years within it."
         )
     dataset, _ = stack.enter_context(open_layer(layer.path))
-    return {year: FirstYearMap(product, year, layer, dataset) for year in years}
+    chances = None
+    stated = product.layers.get(BUILT_PROBABILITY)
+    if stated is not None and all(name.isdecimal() for name in stated.band_names):
+        chances, _ = stack.enter_context(open_layer(stated.path))
+    return {year: FirstYearMap(product, year, layer, dataset, chances) for year in years}
 
 
 def _class_map(product: Product, built_up: Sequence[str] | None, stack: contextlib.ExitStack) -> ClassMap:
@@ -249,7 +281,18 @@ def _class_map(product: Product, built_up: Sequence[str] | None, stack: contextl
         probabilities, _ = stack.enter_context(open_layer(product.path("probability")))
         if probabilities.count != len(product.legend):
             raise ProductError(f"The probabilities of {folder} do not fit its classes; map again.")
-    return ClassMap(product, product.legend, codes, dataset, probabilities)
+    return ClassMap(product, product.legend, codes, dataset, probabilities, _shared(product, product.legend, codes))
+
+
+def _shared(product: Product, legend: Legend, codes: Sequence[int]) -> SharedErrors | None:
+    """Return what the Item says about errors that built-up pixels share, or None."""
+    stated = product.properties.get(RESIDUALS_PROPERTY)
+    if stated is None:
+        return None
+    residuals = BlockResiduals.from_config(stated)
+    if len(residuals.mean) != len(legend):
+        raise ProductError(f"The calibration in the Item of {product.folder.name} does not fit its classes; map again.")
+    return shared_errors(residuals, [legend.values.index(code) for code in codes])
 
 
 def _one_grid(products: Sequence[Product]) -> None:
@@ -259,12 +302,6 @@ def _one_grid(products: Sequence[Product]) -> None:
             raise ConfigurationError(
                 f"{first.folder.name} and {other.folder.name} are on different grids; map both scenes on one grid."
             )
-
-
-def same_grid(one: GeoBox, two: GeoBox) -> bool:
-    """Whether two grids have the same pixels."""
-    close = np.allclose(np.array(one.affine[:6]), np.array(two.affine[:6]), rtol=1e-9, atol=1e-12)
-    return bool(one.shape == two.shape and one.crs == two.crs and close)
 
 
 def padded_codes(

@@ -22,8 +22,11 @@ from ecumene.indicators.sdg_land_use import (
 )
 from ecumene.indicators.sdg_open_space import OpenSpace
 from ecumene.indicators.sdg_sampling import SampledEfficiency, sample_efficiency
+from ecumene.indicators.shared_errors import SharedArea, correlation_of_years
 from ecumene.legends import Legend
 from ecumene.workflows.indicators_city import CityMeasurements, Period
+
+_PROBABILITIES = "sum of the map's probabilities"
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,16 @@ class YearFigures:
         built_from: Where area and error come from, in words.
         persons: Population.
         per_person: Built-up square metres a person.
+        expected: Where the area is a sum of probabilities, with the error that maps of one model have in common.
+        model: Checksum of the model that made the map; empty where the product states none.
     """
 
     built_m2: Quantity
     built_from: str
     persons: Quantity
     per_person: Estimate
+    expected: SharedArea | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,6 +128,7 @@ def year_figures(
     legends: Mapping[int, Legend],
     built_codes: Mapping[int, tuple[int, ...]],
     errors: ErrorSources,
+    models: Mapping[int, str] | None = None,
 ) -> tuple[dict[int, YearFigures], str]:
     """Return figures by year, or none and the sentence that says why.
 
@@ -130,6 +138,7 @@ def year_figures(
         legends: Of the maps by year.
         built_codes: Codes that are built-up by year.
         errors: Further sources of errors.
+        models: Checksums of the models that made the maps, by year.
     """
     if measured.area_m2 <= 0:
         return {}, f"{name} holds the centre of no pixel of the map; it is too small for an indicator."
@@ -145,7 +154,9 @@ def year_figures(
         built = Quantity(area, error)
         share = errors.population.get(year)
         persons = Quantity(entry.persons, None if share is None else share * entry.persons)
-        found[year] = YearFigures(built, source, persons, built_up_per_person(built, persons, errors.confidence))
+        expected = entry.expected if source.startswith(_PROBABILITIES) else None
+        per_person = built_up_per_person(built, persons, errors.confidence)
+        found[year] = YearFigures(built, source, persons, per_person, expected, (models or {}).get(year, ""))
     return found, ""
 
 
@@ -161,7 +172,9 @@ def _built_up(
         if np.isfinite(estimate.standard_error):
             return estimate.value, estimate.standard_error, "mapped area corrected by the assessment"
     if entry.expected is not None:
-        return entry.expected.value, entry.expected.standard_error, "sum of the map's probabilities"
+        how = "calibration blocks" if entry.measured_errors else "errors taken as shared within 1 km"
+        found = entry.expected.estimate
+        return found.value, found.standard_error, f"{_PROBABILITIES} ({how})"
     return entry.built_m2, None, "mapped area, error unknown"
 
 
@@ -208,8 +221,17 @@ def assessed_area(
     return none if report is None else report.areas[one]
 
 
-def period_figures(years: Mapping[int, YearFigures], form: str, confidence: float) -> tuple[PeriodFigures, ...]:
-    """Return the indicator of every pair of consecutive years, and of the whole time if there are several."""
+def period_figures(
+    years: Mapping[int, YearFigures], form: str, confidence: float, correlation: float = 0.0
+) -> tuple[PeriodFigures, ...]:
+    """Return the indicator of every pair of consecutive years, and of the whole time if there are several.
+
+    Args:
+        years: Figures by year.
+        form: Of the rate that is drawn by Monte Carlo.
+        confidence: Level of the intervals.
+        correlation: Of the errors of built-up land of two years.
+    """
     listed = list(years)
     periods = [(pair, False) for pair in itertools.pairwise(listed)]
     if len(periods) > 1:
@@ -218,22 +240,36 @@ def period_figures(years: Mapping[int, YearFigures], form: str, confidence: floa
     for (first, last), whole in periods:
         area = (years[first].built_m2, years[last].built_m2)
         people = (years[first].persons, years[last].persons)
+        common = _common(years[first], years[last], correlation)
         forms: dict[str, LandUseEfficiency] = {
-            name: land_use_efficiency(area, people, (first, last), form=name, confidence=confidence) for name in FORMS
+            name: land_use_efficiency(
+                area, people, (first, last), form=name, area_correlation=common, confidence=confidence
+            )
+            for name in FORMS
         }
         found.append(
             PeriodFigures(
                 (first, last),
                 whole,
                 forms,
-                sample_efficiency(area, people, (first, last), form=form, confidence=confidence),
-                total_change(*area, confidence=confidence),
+                sample_efficiency(
+                    area, people, (first, last), form=form, area_correlation=common, confidence=confidence
+                ),
+                total_change(*area, correlation=common, confidence=confidence),
                 total_change(*people, confidence=confidence),
                 any(amount.standard_error is not None for amount in area),
                 any(amount.standard_error is not None for amount in people),
             )
         )
     return tuple(found)
+
+
+def _common(first: YearFigures, last: YearFigures, blocks: float) -> float:
+    """Return the correlation of the errors of two built-up areas; see `correlation_of_years`."""
+    if first.expected is None or last.expected is None:
+        return blocks if first.built_m2.standard_error and last.built_m2.standard_error else 0.0
+    same = bool(first.model) and first.model == last.model
+    return correlation_of_years(first.expected, last.expected, same_model=same, blocks=blocks)
 
 
 def table_rows(cities: Sequence[City], form: str) -> list[dict[str, Any]]:
