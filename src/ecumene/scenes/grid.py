@@ -50,6 +50,11 @@ def lattice_offset(native: GeoBox, target: GeoBox) -> tuple[int, int] | None:
     return row, col
 
 
+def same_grid(one: GeoBox, two: GeoBox) -> bool:
+    """Whether two grids have the same pixels, to `LATTICE_TOLERANCE` of a pixel."""
+    return one.shape == two.shape and lattice_offset(one, two) == (0, 0)
+
+
 def ground_sampling_m(geobox: GeoBox) -> float:
     """Return the pixel size in metres: the geometric mean of both axes.
 

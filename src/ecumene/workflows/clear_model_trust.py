@@ -1,0 +1,142 @@
+"""How honest a trained model's error bars are on the series that it fills: clear pixels of it are hidden and filled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecumene.core.window import Window
+from ecumene.models.bundle import Model
+from ecumene.objectives.arrays import to_numpy
+from ecumene.restoration.cloud_simulation import cover_field
+from ecumene.restoration.holdout import COVER, HeldOut
+
+if TYPE_CHECKING:
+    from ecumene.workflows.clear_scenes import ClearInput
+
+STATEMENT = "restoration"
+"""Key of `ModelSpec.training` under which a model says what it restores."""
+_EDGE, _WINDOWS, _FEWEST = 192, 6, 200
+_BLOCK = 12  # edge of a block in pixels, for windows of `_EDGE`
+
+
+@dataclass(frozen=True)
+class SeriesWindow:
+    """A window of a series.
+
+    Attributes:
+        image: float32 `[T, C, H, W]`, in the model's channels, as measured; NaN without data.
+        clear: bool `[T, H, W]`.
+        days: `[T]`, days since 1970-01-01.
+    """
+
+    image: NDArray[np.float32]
+    clear: NDArray[np.bool_]
+    days: NDArray[np.float64]
+
+
+class RestorationRun:
+    """A model that fills a date given masked, from others: what it is given, and what it says."""
+
+    def __init__(self, model: Model, backend: str = "torch") -> None:
+        """Load what executes the model."""
+        self.model = model
+        self.stated: dict[str, Any] = dict(model.spec.training.get(STATEMENT, {}))
+        self._executor = model.executor(backend, "fp32", None)
+
+    @property
+    def hides(self) -> bool:
+        """Whether it fills a given date whose hidden pixels have no data, so that hiding some shows how well."""
+        return self.stated.get("target_date") == "first-date" and self.stated.get("clouds") == "masked"
+
+    def order(self, days: NDArray[np.float64], date: int) -> list[int]:
+        """Return the dates that it sees: the wanted one first, then the nearest ones."""
+        others = [int(i) for i in np.argsort(np.abs(days - days[date]), kind="stable") if i != date]
+        return [date, *others[: max(1, int(self.stated.get("dates") or 2) - 1)]]
+
+    def fill(
+        self, window: SeriesWindow, date: int, hidden: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return mean and standard deviation `[K, H, W]` of a date, as if it were also clouded in some pixels.
+
+        Args:
+            window: The series.
+            date: The wanted date.
+            hidden: bool `[H, W]`; None: nothing more than what is not clear.
+        """
+        order = self.order(window.days, date)
+        image = np.where(window.clear[order][:, None], window.image[order], np.float32(np.nan))
+        if hidden is not None:
+            image[0][:, hidden] = np.nan
+        stride = self.model.spec.stride
+        height, width = image.shape[2:]
+        image = np.pad(image, ((0, 0), (0, 0), (0, -height % stride), (0, -width % stride)), mode="edge")
+        days = window.days[order].astype(np.float32)
+        output, _ = self._executor.run(np.ascontiguousarray(image[None]), days[None])
+        objective = self.model.objective
+        said = objective.from_moments(objective.moments(output))
+        value, total = (to_numpy(part)[0, :, :height, :width].astype(np.float32) for part in (said.value, said.total))
+        unseen = ~np.isfinite(image[:, 0, :height, :width]).any(axis=0)
+        value[:, unseen] = np.nan
+        total[:, unseen] = np.nan
+        return value, total
+
+
+def hold_out_model(
+    run: RestorationRun, windows: Sequence[SeriesWindow], *, whole: bool, seed: int = 0
+) -> HeldOut | None:
+    """Hide clear pixels under simulated clouds and fill them by a model.
+
+    Args:
+        run: The model.
+        windows: Of the series.
+        whole: Hide whole dates.
+        seed: Of the clouds.
+
+    Returns:
+        The results; None if the model cannot be tried so, or nothing could be hidden.
+    """
+    if not run.hides:
+        return None
+    parts: list[tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.int64]]] = []
+    for number, window in enumerate(windows):
+        shape = (int(window.clear.shape[1]), int(window.clear.shape[2]))
+        rows, cols = np.mgrid[: shape[0], : shape[1]]
+        block = (rows // _BLOCK) * 1000 + cols // _BLOCK
+        for date in range(len(window.days)):
+            cover = cover_field(shape, COVER, 7919 * seed + 101 * number + date, longest=max(4.0, max(shape) / 3.0))
+            cover = np.ones(shape, bool) if whole else cover
+            hidden = cover & window.clear[date]
+            if hidden.sum() < _FEWEST:
+                continue
+            mean, deviation = run.fill(window, date, cover)
+            group = (number * len(window.days) + date) * 1_000_000 + block[hidden]
+            truth = window.image[date][: len(mean)][:, hidden]
+            parts.append((mean[:, hidden], deviation[:, hidden], truth, group.astype(np.int64)))
+    if not parts:
+        return None
+    means, deviations, truths = (
+        np.concatenate([part[k] for part in parts], axis=1).astype(np.float64) for k in range(3)
+    )
+    groups = np.concatenate([part[3] for part in parts])
+    return HeldOut(means, deviations, truths, groups, np.full(len(groups), np.nan))
+
+
+def windows_of(source: ClearInput, model: Model) -> list[SeriesWindow]:
+    """Return windows spread over a series, in the model's channels."""
+    matched = model.match(replace(source.stack, mask_clouds=False))
+    height, width = source.shape
+    rows, cols = min(_EDGE, height), min(_EDGE, width)
+    steps = np.linspace(0.0, 1.0, _WINDOWS) if max(height, width) > _EDGE else np.zeros(1)
+    found = []
+    for place, step in enumerate(steps.tolist()):
+        across = (place * 0.6180339887) % 1.0  # evenly spread, never along one line
+        window = Window(round(step * (height - rows)), round(across * (width - cols)), rows, cols)
+        image = matched.read(window).image
+        clear = source.read(window).clear.reshape(-1, rows, cols)
+        found.append(SeriesWindow(image, clear, source.days))
+    return found
