@@ -11,6 +11,7 @@ from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
 from ecumene.legends.legend import LegendClass
 from ecumene.objectives import (
+    ChangeSegmentation,
     Members,
     MultiLabel,
     MultivariateRegression,
@@ -43,6 +44,7 @@ OBJECTIVES = [
     Members(MultiLabel(LEGEND), 3),
     Members(REGRESSION, 5),
     Members(MultivariateRegression(("a", "b")), 2),
+    ChangeSegmentation(Legend.from_names(["same", "changed"]), "changed", threshold=0.66),
 ]
 FLOATS = st.floats(-30, 30, width=32)
 

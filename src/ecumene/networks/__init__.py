@@ -19,6 +19,7 @@ __all__ = [
     "WRAPPERS",
     "NetworkInfo",
     "build_network",
+    "exact_dates",
     "list_networks",
     "network_class",
     "network_info",
@@ -37,6 +38,7 @@ class NetworkInfo:
         temporal: True if it takes a series with dates.
         unit_of_work: Whether it answers for each pixel or for the whole scene.
         title: One line for people.
+        dates: Dates that it needs exactly, all of them at every pixel; None: one, or of a series any number.
     """
 
     name: str
@@ -45,6 +47,7 @@ class NetworkInfo:
     temporal: bool
     unit_of_work: Literal["pixel", "scene"]
     title: str
+    dates: int | None = None
 
 
 _NETWORKS = {
@@ -63,6 +66,33 @@ _NETWORKS = {
             True,
             "pixel",
             "lightweight temporal attention on the series of a pixel",
+        ),
+        NetworkInfo(
+            "fc-siam",
+            "ecumene.networks.fc_siam",
+            "FcSiam",
+            True,
+            "pixel",
+            "change between two dates: early fusion or Siamese encoder with skip connections (FC-EF, FC-Siam)",
+            dates=2,
+        ),
+        NetworkInfo(
+            "recnn",
+            "ecumene.networks.recurrent_change",
+            "RecurrentChange",
+            True,
+            "pixel",
+            "change between two dates: convolutions on small patches, recurrence over the dates (ReCNN)",
+            dates=2,
+        ),
+        NetworkInfo(
+            "dual-stream-unet",
+            "ecumene.networks.dual_stream",
+            "DualStreamUNet",
+            True,
+            "pixel",
+            "change between two dates: one U-Net a sensor, fused before the head (DS-UNet)",
+            dates=2,
         ),
         NetworkInfo(
             "mlp", "ecumene.networks.mlp", "PixelMLP", False, "pixel", "multi-layer perceptron on the bands of a pixel"
@@ -151,6 +181,91 @@ _NETWORKS = {
             "mimo-unet", "ecumene.networks.mimo_unet", "MIMOUNet", False, "pixel", "sub-networks that share one U-Net"
         ),
         NetworkInfo(
+            "multimodal-unet",
+            "ecumene.networks.multimodal_unet",
+            "MultiModalUNet",
+            False,
+            "pixel",
+            "radar and optical U-Net with late fusion; unlabelled places teach that both shall agree",
+        ),
+        NetworkInfo(
+            "balanced-change-unet",
+            "ecumene.networks.multimodal_unet",
+            "BalancedChangeUNet",
+            True,
+            "pixel",
+            "change between two dates from radar and optical streams that learn in balance",
+            dates=2,
+        ),
+        NetworkInfo(
+            "mmcr-change",
+            "ecumene.networks.consistency_change",
+            "ConsistencyChangeUNet",
+            True,
+            "pixel",
+            "change between two dates and built-up ground, from labelled and unlabelled places",
+            dates=2,
+        ),
+        NetworkInfo(
+            "refined-series",
+            "ecumene.networks.refined_series",
+            "RefinedSeriesUNet",
+            True,
+            "pixel",
+            "when a place was built, by features refined in time and a graph of dates (as many as its argument says)",
+        ),
+        NetworkInfo(
+            "dsen2cr", "ecumene.networks.dsen2cr", "DSen2CR", False, "pixel", "residual network that removes clouds"
+        ),
+        NetworkInfo(
+            "uncrtaints",
+            "ecumene.networks.uncrtaints",
+            "UnCRtainTS",
+            True,
+            "pixel",
+            "UnCRtainTS: removes clouds from a series, with a variance of each pixel and band",
+        ),
+        NetworkInfo(
+            "uncrtaints-mono",
+            "ecumene.networks.uncrtaints",
+            "UnCRtainTSMono",
+            False,
+            "pixel",
+            "UnCRtainTS for one date",
+        ),
+        NetworkInfo(
+            "utae-restoration",
+            "ecumene.networks.utae_restoration",
+            "UTAERestoration",
+            True,
+            "pixel",
+            "U-TAE that removes clouds from a series, with a variance of each pixel and band",
+        ),
+        NetworkInfo(
+            "cnn-3d",
+            "ecumene.networks.temporal_cnn3d",
+            "TemporalCNN3D",
+            True,
+            "pixel",
+            "convolutions in space and time that remove clouds from a few dates",
+        ),
+        NetworkInfo(
+            "date-blend",
+            "ecumene.networks.date_blend",
+            "DateBlend",
+            True,
+            "pixel",
+            "fills the first date from the others, brought to its light and season",
+        ),
+        NetworkInfo(
+            "pix2pix-unet",
+            "ecumene.networks.pix2pix",
+            "Pix2PixUNet",
+            False,
+            "pixel",
+            "U-Net of pix2pix for images in [-1, 1], learned against a discriminator",
+        ),
+        NetworkInfo(
             "ensemble", "ecumene.networks.ensemble", "Ensemble", False, "pixel", "networks trained apart, side by side"
         ),
         NetworkInfo(
@@ -191,6 +306,22 @@ def network_info(name: str) -> NetworkInfo:
         near = difflib.get_close_matches(name, _NETWORKS, n=3) or sorted(_NETWORKS)
         raise ConfigurationError(f"There is no network {name!r}; did you mean {', '.join(near)}?")
     return _NETWORKS[name]
+
+
+def exact_dates(architecture: Mapping[str, Any]) -> int | None:
+    """Return the dates that a bundle's network needs exactly; None where it reads one, or any number of a series.
+
+    Args:
+        architecture: `name` and `arguments`, as a bundle has them; a wrapper needs what its inner network needs.
+    """
+    name, arguments = architecture.get("name"), architecture.get("arguments") or {}
+    if name in WRAPPERS:
+        name, arguments = arguments.get("network"), arguments.get("arguments") or {}
+    info = _NETWORKS.get(str(name))
+    if info is None or info.dates is not None:
+        return None if info is None else info.dates
+    said = arguments.get("dates") if info.temporal else None
+    return said if isinstance(said, int) else None
 
 
 def network_module(name: str) -> str:

@@ -55,6 +55,23 @@ class OwnLoss(Protocol):
 
 
 @runtime_checkable
+class DateAttention(Protocol):
+    """A network of series that weighs the dates of a pixel."""
+
+    def position(self, dates: Tensor) -> Tensor:
+        """Return the encoding `[B, T, D]` of dates `[B, T]` (days since 1970-01-01)."""
+
+    def attend(self, x: Tensor, position: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (hidden layer `[B, P, H]`, attention `[B, P, heads, T]`) of pixels `x` `[B, P, T, C]`.
+
+        Args:
+            x: In normalised units.
+            position: `[B, 1, T, D]`.
+            valid: bool `[B, P, T]`.
+        """
+
+
+@runtime_checkable
 class ClassAttention(Protocol):
     """A network of whole images that has a map of each class itself."""
 

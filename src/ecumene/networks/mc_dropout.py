@@ -99,8 +99,8 @@ class MCDropout(Wrapper):
 
             def note(module: nn.Module, inputs: tuple[Tensor, ...], name: str = name) -> None:
                 x = inputs[0]
-                # Image networks keep channels second, series networks, which encode single pixels, last.
-                axis = x.ndim - 1 if self.temporal else 1
+                # Images keep channels second; series networks that encode single pixels keep them last.
+                axis = x.ndim - 1 if self.temporal and not isinstance(module, nn.Dropout2d) else 1
                 shape = (int(x.shape[axis]), axis)
                 if shapes.setdefault(name, shape) != shape:
                     raise ConfigurationError(f"The dropout layer {name!r} is used twice with different channels.")

@@ -110,12 +110,18 @@ class UNet(BaseNetwork):
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return (raw outputs `[B, n_outputs, H, W]`, features `[B, F, H, W]`)."""
+        output, ((decoded, _), (reduced, factor)) = self.forward_parts(x, dates, valid)
+        # One factor for both sides keeps the exported graph free of shape arithmetic.
+        upsampled = F.interpolate(reduced, scale_factor=float(factor), mode="nearest")
+        return output, torch.cat((decoded, upsampled.to(decoded.dtype)), dim=1)
+
+    def forward_parts(
+        self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None
+    ) -> tuple[Tensor, tuple[tuple[Tensor, int], ...]]:
+        """Return (raw outputs, features as (part, pixels on a side of its cells), each on its own grid)."""
         decoded, shallow = self._decode(x)
         output: Tensor = self.head(self.dropout(decoded))
-        reduced = self.shallow_projection(shallow)
-        # One factor for both sides keeps the exported graph free of shape arithmetic.
-        upsampled = F.interpolate(reduced, scale_factor=float(2**self._shallow), mode="nearest")
-        return output, torch.cat((decoded, upsampled.to(decoded.dtype)), dim=1)
+        return output, ((decoded, 1), (self.shallow_projection(shallow), 2**self._shallow))
 
 
 def _smp_unet(

@@ -8,17 +8,22 @@ from typing import Any
 from pydantic import ValidationError
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.objectives.change import ChangeSegmentation
 from ecumene.objectives.classification import SceneClassification, Segmentation
 from ecumene.objectives.contract import Objective
+from ecumene.objectives.jaccard import JaccardSegmentation
 from ecumene.objectives.members import Members
 from ecumene.objectives.multilabel import MultiLabel
 from ecumene.objectives.multivariate import MultivariateRegression
 from ecumene.objectives.numeric import NumericObjective
 from ecumene.objectives.prediction import LayerSpec, Prediction
 from ecumene.objectives.regression import PixelRegression
+from ecumene.objectives.restoration import Restoration
 from ecumene.objectives.settlement import SettlementZones
 
 __all__ = [
+    "ChangeSegmentation",
+    "JaccardSegmentation",
     "LayerSpec",
     "Members",
     "MultiLabel",
@@ -27,6 +32,7 @@ __all__ = [
     "Objective",
     "PixelRegression",
     "Prediction",
+    "Restoration",
     "SceneClassification",
     "Segmentation",
     "SettlementZones",
@@ -38,11 +44,14 @@ _OBJECTIVES: dict[str, type[Objective]] = {
     built.name: built
     for built in (
         Segmentation,
+        ChangeSegmentation,
+        JaccardSegmentation,
         PixelRegression,
         MultivariateRegression,
         SceneClassification,
         MultiLabel,
         SettlementZones,
+        Restoration,
         Members,
     )
 }

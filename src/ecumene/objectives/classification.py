@@ -121,12 +121,16 @@ class Classification(Objective):
         """Turn logits into probabilities, `[B, K, ...]` both."""
         return arrays.softmax(arrays.as_float(output))
 
+    def decide(self, moments: Any) -> Any:
+        """Return class indices `[B, ...]` of probabilities `[B, K, ...]`: the first one of the largest."""
+        return arrays.argmax(moments)
+
     def from_moments(self, moments: Any) -> Prediction:
         """Turn (blended) probabilities `[B, K, ...]` into class codes, entropy and layers.
 
-        The class is the first one of the largest probability. The entropy is -sum p ln p / ln K, limited to [0, 1].
+        The class is what `decide` says. The entropy is -sum p ln p / ln K, limited to [0, 1].
         """
-        index = arrays.argmax(moments)
+        index = self.decide(moments)
         value = arrays.look_up(self._legend.values, index)
         entropy = arrays.clip(arrays.entropy(moments) / math.log(len(self._legend)), 0.0, 1.0)
         return Prediction(

@@ -53,6 +53,11 @@ class Objective(ABC):
         """The classes, where the value is a class."""
         return None
 
+    @property
+    def by_argmax(self) -> bool:
+        """Whether the value of a class map is the class of the largest moment, the first of equal ones."""
+        return True
+
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Return the mean loss over valid, labelled elements (0 with gradient where there is none)."""

@@ -97,7 +97,7 @@ def read_features(
     invalid = ~frame.geometry.is_valid.to_numpy(dtype=bool)
     frame = _repair(frame, invalid)
     if geobox is not None:
-        frame = _to_grid(frame, geobox)
+        frame = bring_to_grid(frame, geobox)
     return Features(frame, int(missing.sum()), int(invalid.sum()), total)
 
 
@@ -173,8 +173,16 @@ def _polygonal(repaired: Any, original: Any) -> Any:
     return shapely.union_all([part for part in repaired.geoms if "Polygon" in part.geom_type])
 
 
-def _to_grid(frame: geopandas.GeoDataFrame, geobox: GeoBox) -> geopandas.GeoDataFrame:
-    """Reproject with densified edges and keep what meets the grid's bounding box."""
+def bring_to_grid(frame: geopandas.GeoDataFrame, geobox: GeoBox) -> geopandas.GeoDataFrame:
+    """Reproject features with densified edges and keep those whose bounding box meets the grid's.
+
+    Args:
+        frame: Of `read_features` without a grid.
+        geobox: The grid.
+
+    Raises:
+        LabelError: If there is no way from their coordinate system to the grid's.
+    """
     import shapely
     from pyproj import CRS
     from pyproj.exceptions import ProjError

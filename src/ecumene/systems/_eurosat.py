@@ -65,7 +65,8 @@ def eurosat(name: str, title: str, trunk: str, figures: tuple[PublishedFigure, .
         deviations=(
             "ImageNet weights only where they are on the machine (the card says what the network began with); RMSProp "
             "as published, its rate within the published range of 0.01 to 0.0001, but along a warm-up and a cosine and "
-            "for all layers at once instead of for the last layer first; a moving average of the weights; 10 % of the "
+            "for all layers at once instead of for the last layer first; flips, turns and small changes of radiometry "
+            "augment the images; gradients are clipped to the norm 1; a moving average of the weights; 10 % of the "
             "training images each stop the training and calibrate; the band triple of SWIR is a choice (B12, B8A, "
             "B04); bands are standardised, not stretched to 8 bit"
         ),

@@ -37,6 +37,7 @@ def sen12ms(name: str, title: str, arguments: dict[str, Any], *, several: bool) 
             "learning_rate": 1e-3,
             "weight_decay": 1e-5,
             "patience": 100,
+            "augment": False,
             "monitor": "micro_f1" if several else "overall_accuracy",
         },
         patch_size=256,

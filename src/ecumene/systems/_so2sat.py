@@ -50,7 +50,7 @@ QIU = (
 )
 QIU_DEVIATIONS = (
     "bands are standardised by the training set, where the authors feed reflectances; flips, turns and small changes "
-    "of radiometry augment the patches"
+    "of radiometry augment the patches; gradients are clipped to the norm 1"
 )
 ZHU = (
     "Zhu et al.: So2Sat LCZ42: A Benchmark Data Set for the Classification of Global Local Climate Zones, IEEE GRSM "
@@ -58,7 +58,7 @@ ZHU = (
 )
 ZHU_DEVIATIONS = (
     "cardinality 8 and width 64 are those of Xie et al. for small images, because the benchmark names the network "
-    "only; the training is that of sen2lcz-net"
+    "only; the training, with its augmentation and clipped gradients, is that of sen2lcz-net"
 )
 
 

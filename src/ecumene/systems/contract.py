@@ -55,17 +55,19 @@ class System(BaseModel):
         title: One line for people.
         task: Kind of output.
         reads: `image`: one date at a time, windows; `series`: all dates, per pixel; `pixel`: the bands
-            (of all dates) of one pixel; `scene`: a whole image, which gets one answer (forests and machines see
-            statistics of its bands, `models.image_statistics`).
+            (of all dates) of one pixel; `pair`: exactly two dates, windows; `scene`: a whole image, which gets one
+            answer (forests and machines see statistics of its bands, `models.image_statistics`).
         kind: Who learns: a network, a forest, boosting, a support vector machine.
         network: Name in the network registry (networks only).
-        network_arguments: Its arguments but for channels and outputs.
+        network_arguments: Its arguments but for channels and outputs; `streams` may say `by sensor`.
         objective: Name in the objective registry.
         objective_arguments: Its arguments but for the legend.
         training: Overrides of `TrainingOptions` (networks; `max_steps` bounds the epochs of large sets) or
             arguments of the tree fit.
         pretraining: How a network begins without labels: arguments of `training.reconstruction.learn_reconstruction`;
             empty: at random, or as its `encoder_weights` say.
+        adversarial: How the network learns against discriminators: arguments of `training.adversarial`; empty: not so.
+        crops: How a `pair` system draws windows from whole regions: arguments of `samples.crops.CropSamples`.
         patch_size: Side of training windows in pixels (1 for per-pixel systems; of `scene` systems the published
             one, the data set's counts).
         data_sets: Names in the registry of data sets that the method was published on; the first is the default.
@@ -80,8 +82,8 @@ class System(BaseModel):
 
     name: str = Field(pattern=r"^[a-z0-9-]+$")
     title: str
-    task: Literal["segmentation", "regression", "scene-classification", "multi-label"]
-    reads: Literal["image", "series", "pixel", "scene"]
+    task: Literal["segmentation", "regression", "scene-classification", "multi-label", "restoration"]
+    reads: Literal["image", "series", "pair", "pixel", "scene"]
     kind: Literal["network", "forest", "boosting", "svm"]
     network: str | None = None
     network_arguments: dict[str, Any] = Field(default_factory=dict)
@@ -89,6 +91,8 @@ class System(BaseModel):
     objective_arguments: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     pretraining: dict[str, Any] = Field(default_factory=dict)
+    adversarial: dict[str, Any] = Field(default_factory=dict)
+    crops: dict[str, Any] = Field(default_factory=dict)
     patch_size: int = 1
     data_sets: tuple[str, ...] = ()
     data_options: dict[str, Any] = Field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What was measured with a system, as packaged beside it: figures of `ecumene bench` at full length."""
+"""What the benchmarks measured with a system, as packaged beside it; how it was trained stands in the protocol."""
 
 from __future__ import annotations
 

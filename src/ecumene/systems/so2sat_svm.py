@@ -7,5 +7,6 @@ SYSTEM = statistics_learner(
     "support vector machine on statistics of the bands of a patch, baseline of So2Sat LCZ42",
     "svm",
     {"limit": 10_000},
-    "the grid of the 5-fold search is ours; at most 10,000 patches are learned from, and at most 2,000 searched",
+    "the grid of the 5-fold search is ours; at most 10,000 patches are learned from, and at most 2,000 searched, drawn "
+    "evenly from the classes",
 )

@@ -65,7 +65,7 @@ class Batches:
         patches = self._patches
         if self._augmentation is not None and patches.image.shape[-2:] != (1, 1):
             # One generator for each sample of each epoch: nothing depends on what was drawn before.
-            return _stack([self._augmented(patches[int(number)], epoch, int(number)) for number in index])
+            return stack_samples([self._augmented(patches[int(number)], epoch, int(number)) for number in index])
         image = np.ascontiguousarray(patches.image[index], np.float32)
         if self._augmentation is not None:
             for start in range(0, len(index), PIXELS_OF_A_STRIP):
@@ -100,7 +100,8 @@ def target_tensor(values: Any) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else np.int64))
 
 
-def _stack(samples: list[Sample]) -> dict[str, Tensor]:
+def stack_samples(samples: list[Sample]) -> dict[str, Tensor]:
+    """Return samples of one shape as a batch: `image`, `target`, and of series `dates`."""
     targets: list[Any] = [sample["mask"] if "mask" in sample else sample["label"] for sample in samples]
     batch = {
         "image": torch.from_numpy(np.stack([np.asarray(sample["image"], np.float32) for sample in samples])),

@@ -174,6 +174,13 @@ class Bookkeeping(lightning.Callback):  # type: ignore[misc,name-defined]
         self._written = time.monotonic()
         self._write_took = self._written - now
 
+    @property
+    def ended_by(self) -> str:
+        """What ended the training: `epochs` (all are done), `patience`, or `time` (the limit came first)."""
+        if len(self.history) >= self.options.epochs:
+            return "epochs"
+        return "patience" if self._stalled() >= self.options.patience else "time"
+
     def best_state(self) -> dict[str, torch.Tensor]:
         """Return the best epoch's weights."""
         return read_tensors(self.folder / BEST)[0]

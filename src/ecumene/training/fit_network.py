@@ -28,6 +28,7 @@ from ecumene.networks import build_network
 from ecumene.objectives import Members, build_objective
 from ecumene.objectives.contract import Direction, Objective
 from ecumene.samples.augmentation import Augmentation
+from ecumene.samples.restoration_set import RestorationSamples
 from ecumene.training.balance import class_weights
 from ecumene.training.loaders import batches_of, usual_batch_size
 from ecumene.training.options import TrainingOptions
@@ -47,12 +48,14 @@ class FitResult:
         history: One entry an epoch: losses, metrics, learning rate.
         best_epoch: Epoch (from 0) whose weights these are.
         seconds: Time of training, of all runs together.
+        ended_by: What ended it: `epochs`, `patience`, or `time`.
     """
 
     state: dict[str, NDArray[Any]]
     history: list[dict[str, float]]
     best_epoch: int
     seconds: float
+    ended_by: str = "epochs"
 
 
 def fit_network(
@@ -117,7 +120,7 @@ def fit_network(
             prepare(network, initial, frozen)
             _run(network, objective, train, validation, inputs, options, augmentation, book)
     state = {name: tensor.numpy() for name, tensor in book.best_state().items()}
-    return FitResult(state, book.history, book.best_epoch, book.seconds)
+    return FitResult(state, book.history, book.best_epoch, book.seconds, book.ended_by)
 
 
 def prepare(
@@ -211,6 +214,8 @@ def balanced_objective(objective: Objective, train: Data, options: TrainingOptio
         return Members(balanced_objective(objective.base, train, options), objective.members)
     config = objective.to_config()
     if options.class_balance == "none" or objective.legend is None or config.get("class_weights", 0) is not None:
+        return objective
+    if isinstance(train, RestorationSamples):  # images as answers have no classes
         return objective
     weights = class_weights(train.class_counts(len(objective.legend)), options.class_balance)
     return build_objective({**config, "class_weights": weights.tolist()})

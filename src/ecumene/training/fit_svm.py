@@ -14,6 +14,8 @@ from scipy.special import logsumexp
 from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.models.svm import machine_from_sklearn
 
+LIMIT = 10_000
+"""Most rows of the last fit, if a system says nothing else."""
 _SCALES = (-2.5, 3.5)  # natural logarithms of the logit of one vote
 
 
@@ -28,7 +30,7 @@ def fit_svm(
     folds: int = 5,
     class_weight: Literal["none", "balanced"] = "none",
     search_limit: int = 2_000,
-    limit: int = 10_000,
+    limit: int = LIMIT,
 ) -> dict[str, NDArray[Any]]:
     """Train one machine for each pair of classes (Cortes and Vapnik 1995), with a grid search by cross-validation.
 
@@ -68,9 +70,9 @@ def fit_svm(
     rows = np.where(missing, mean, rows)
     std = np.where(std > 1e-12 * np.maximum(1.0, np.abs(mean)), std, 1.0)
     rng = np.random.default_rng(seed)
-    chosen = _draw(target, limit, rng)
+    chosen = draw_evenly(target, limit, rng)
     scaled, target = ((rows[chosen] - mean) / std), target[chosen]
-    searched = _draw(target, search_limit, rng)
+    searched = draw_evenly(target, search_limit, rng)
     fold = _folds(target[searched], folds, rng)
     best = _search(scaled[searched], target[searched], fold, cost, gamma, class_weight)
     scale = _fit_scale(scaled[searched], target[searched], fold, *best, class_weight)
@@ -85,7 +87,7 @@ def _machine(cost: float, gamma: float, features: int, class_weight: str) -> Any
     return SVC(C=cost, gamma=gamma / features, class_weight=weight, cache_size=500)
 
 
-def _draw(target: NDArray[np.int64], limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def draw_evenly(target: NDArray[np.int64], limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """Return at most `limit` row numbers in ascending order, as evenly from the classes as they allow."""
     if len(target) <= limit:
         return np.arange(len(target))

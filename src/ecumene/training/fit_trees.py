@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ecumene.core.errors import LabelError
+from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.core.optional import require
 from ecumene.models.forest import ensemble_from_sklearn
 
@@ -46,6 +46,7 @@ def fit_forest(
     min_samples_leaf: int | None = None,
     max_features: str | float | None = None,
     n_jobs: int = -1,
+    sample_weight: ArrayLike | None = None,
 ) -> dict[str, NDArray[Any]]:
     """Train a random forest (Breiman 2001).
 
@@ -60,6 +61,7 @@ def fit_forest(
         min_samples_leaf: None: 1 for classes, 5 for numbers (so that leaves have a variance).
         max_features: Features tried at a split; None: square root for classes, a third for numbers.
         n_jobs: Processes; -1: all cores.
+        sample_weight: `[N]`, 0 or more: how much each pixel counts (`restoration.weights` for filled pixels).
 
     Returns:
         Arrays of `models.trees.TreeEnsemble.to_arrays`: class probabilities, or mean and second moment.
@@ -85,7 +87,7 @@ def fit_forest(
             class_weight="balanced_subsample" if class_weight == "balanced" else None,
             **common,
         )
-    forest.fit(features, target)
+    forest.fit(features, target, _weights(sample_weight, len(target)))
     return ensemble_from_sklearn(forest, n_classes).to_arrays()
 
 
@@ -101,6 +103,7 @@ def fit_boosting(
     num_leaves: int = 31,
     min_samples_leaf: int = 20,
     n_jobs: int = -1,
+    sample_weight: ArrayLike | None = None,
 ) -> str:
     """Train gradient-boosted trees with LightGBM (Ke et al. 2017).
 
@@ -118,6 +121,7 @@ def fit_boosting(
         num_leaves: Leaves of a tree.
         min_samples_leaf: Training pixels of a leaf; lowered for small training sets.
         n_jobs: Threads; -1: all cores.
+        sample_weight: As for `fit_forest`; for classes.
 
     Returns:
         LightGBM's model text (two texts after each other for a regression).
@@ -140,12 +144,23 @@ def fit_boosting(
     }
     if n_classes is None:
         return _fit_regression(features, target, parameters, n_trees, seed)
-    weight = None
+    weight = _weights(sample_weight, len(target))
     if class_weight == "balanced":
         counts = np.bincount(target, minlength=n_classes)
-        weight = (len(target) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[target]
+        balance = (len(target) / (np.count_nonzero(counts) * np.maximum(counts, 1)))[target]
+        weight = balance if weight is None else balance * weight
     parameters |= {"objective": "multiclass", "num_class": n_classes}
     return _train(features, target, parameters, n_trees, weight)
+
+
+def _weights(given: ArrayLike | None, number: int) -> NDArray[np.float64] | None:
+    """Return checked weights of the pixels, or None."""
+    if given is None:
+        return None
+    weight = np.asarray(given, np.float64)
+    if weight.shape != (number,) or not np.isfinite(weight).all() or weight.min() < 0.0 or not weight.any():
+        raise ConfigurationError("Weights of training pixels must be one number each, 0 or more, not all 0.")
+    return weight
 
 
 def _train(

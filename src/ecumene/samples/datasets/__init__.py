@@ -24,6 +24,8 @@ _DATA_SETS: dict[str, tuple[str, str]] = {
     "indian-pines": ("cubes", "IndianPines"),
     "salinas": ("cubes", "Salinas"),
     "houston-2013": ("cubes", "Houston2013"),
+    "sen12ms-cr": ("sen12ms_cr", "Sen12MsCr"),
+    "sen12ms-cr-ts": ("sen12ms_cr_ts", "Sen12MsCrTs"),
 }
 
 

@@ -12,15 +12,19 @@ from typing import Any
 from ecumene.core.errors import ConfigurationError
 from ecumene.core.progress import Progress, silent
 
-__all__ = ["FORMATS", "simulate_data_set"]
+__all__ = ["FORMATS", "SITE_FORMATS", "simulate_data_set"]
 
 FORMATS: dict[str, tuple[str, str]] = {
     # name in the registry of data sets: (module, function)
     "eurosat": ("eurosat", "write_eurosat"),
     "sen12ms": ("sen12ms", "write_sen12ms"),
+    "sen12ms-cr": ("sen12ms_cr", "write_sen12ms_cr"),
+    "sen12ms-cr-ts": ("sen12ms_cr_ts", "write_sen12ms_cr_ts"),
     "so2sat-lcz42": ("so2sat", "write_so2sat"),
     "ucm-multilabel": ("ucm", "write_ucm"),
 }
+SITE_FORMATS: dict[str, tuple[str, str]] = {"growth-sites": ("growth", "write_growth_sites")}
+"""Places at several dates, which `samples.datasets.growth_sites` reads."""
 
 
 def simulate_data_set(
@@ -35,9 +39,9 @@ def simulate_data_set(
     """Write a simulated data set in the files of a published one.
 
     Args:
-        name: One of `FORMATS`.
+        name: One of `FORMATS` or `SITE_FORMATS`.
         out: Folder to make; it is whole or absent.
-        number: Images; None: as many as the format's default.
+        number: Images, or sites; None: as many as the format's default.
         seed: Of everything; equal arguments give equal files, whatever `workers` is.
         workers: Processes, 1 or more.
         progress: Called with (done, total, what).
@@ -49,11 +53,12 @@ def simulate_data_set(
         ConfigurationError: If the format is unknown or a number out of range.
         ProductError: If the folder is not empty or cannot be written.
     """
-    if name not in FORMATS:
-        raise ConfigurationError(f"No data set {name!r} can be simulated; there are: {', '.join(FORMATS)}.")
+    known = FORMATS | SITE_FORMATS
+    if name not in known:
+        raise ConfigurationError(f"No data set {name!r} can be simulated; there are: {', '.join(known)}.")
     if workers < 1:
         raise ConfigurationError(f"The number of workers must be 1 or more, not {workers}.")
-    module, function = FORMATS[name]
+    module, function = known[name]
     write = getattr(importlib.import_module(f"ecumene.simulate.datasets.{module}"), function)
     sized = {} if number is None else {"number": number}
     return write(out, seed=seed, workers=workers, progress=progress, **sized)

@@ -115,7 +115,7 @@ def land_cover_igbp(city: City, zone_px: int = ZONE) -> NDArray[np.uint8]:
     return code.astype(np.uint8)
 
 
-def _uses(rng: np.random.Generator, zones: int) -> NDArray[np.intp]:
+def draw_uses(rng: np.random.Generator, zones: int) -> NDArray[np.intp]:
     """Return uses that lie in patches of some zones, and here and there a stray one."""
     biome = np.array(BIOMES[int(rng.integers(len(BIOMES)))])
     field = fractal_field(rng, (zones, zones), longest=float(zones), exponent=3.0)
@@ -132,7 +132,7 @@ def _write_scene(job: _Job) -> list[str]:
     rows = PATCH + STRIDE * (job.across - 1)
     where = draw_where(job.number, job.seed)
     zones = -(-rows // ZONE)
-    city = simulate_landscape(int(rng.integers(1 << 31)), _uses(rng, zones), ZONE, where)
+    city = simulate_landscape(int(rng.integers(1 << 31)), draw_uses(rng, zones), ZONE, where)
     first, last = SEASONS[job.season]
     date = np.datetime64(f"{int(rng.integers(2016, 2019))}-01-01") + np.timedelta64(int(rng.integers(first, last)), "D")
     optical = observe_sentinel2(city, date, level="L1C", seed=int(rng.integers(1 << 31)))

@@ -1,0 +1,33 @@
+"""Fills a date's clouds from its other dates, learned at other places."""
+
+from ecumene.systems.contract import System
+
+SYSTEM = System(
+    name="date-blend",
+    title="fills clouds of one date from other dates brought to its light and season, with an error bar",
+    task="restoration",
+    reads="series",
+    kind="network",
+    network="date-blend",
+    network_arguments={"scaling": "times-ten", "regress": True},
+    objective="restoration",
+    objective_arguments={"loss": "likelihood"},
+    training={
+        "epochs": 12,
+        "batch_size": 4,
+        "optimiser": "adamw",
+        "schedule": "cosine",
+        "learning_rate": 3e-3,
+        "weight_decay": 1e-4,
+        "patience": 12,
+        "precision": "32",
+    },
+    patch_size=96,
+    data_sets=("sen12ms-cr-ts",),
+    data_options={"dates": 4, "inputs": "s2"},
+    paper="",
+    deviations=(
+        "an own method; learned from scenes whose clear pixels are hidden (workflows.restoration_scenes); a data set "
+        "of clouded dates with another date as the target does not show it what it needs"
+    ),
+)
