@@ -79,6 +79,7 @@ def print_bench(result: BenchResult) -> None:
         lines.append(f"note: the images are {facts['data']['simulated']}.")
     if facts["quick"]:
         lines.append("note: a quick run with few images and epochs; its figures say nothing about the method.")
+    lines += [f"note: {text}" for text in facts.get("notes", [])]
     if facts["deviations"]:
         lines.append(f"note: {facts['deviations']}")
     for line in lines:

@@ -35,6 +35,10 @@ OwnCrosswalk = Annotated[
     Path | None,
     typer.Option("--crosswalk", help="Your own way there (YAML: target_legend, classes).", show_default=False),
 ]
+SourceLegend = Annotated[
+    str | None,
+    typer.Option(help="Published legend whose class names the data set uses, if it does not say.", show_default=False),
+]
 PUBLISHED: Mapping[str, Any] = {
     "data": Data,
     "data_set": DataSetName,
@@ -42,8 +46,10 @@ PUBLISHED: Mapping[str, Any] = {
     "train_share": TrainShare,
     "legend": Legend,
     "crosswalk": OwnCrosswalk,
+    "source_legend": SourceLegend,
 }
 """Options of `ecumene train` that belong to a data set."""
+_OF_CLASSES = ("legend", "crosswalk", "source_legend")
 
 
 def parse_options(pairs: list[str] | None) -> dict[str, Any]:
@@ -124,6 +130,10 @@ def train(published: Mapping[str, Any], system: str, out: Path, **options: Any) 
         system = system_of(options["initial"].model)
     if system == "auto":
         raise ConfigurationError("A data set needs the name of the system to train: --system NAME.")
+    if _trained_on_sites(published, system, out, options) or _trained_to_restore(published, system, out, options):
+        return
+    if _trained_on_pairs(published, system, out, options):
+        return
     with progress_bar("train") as progress:
         model = train_scene_model(
             published["data"],
@@ -134,10 +144,108 @@ def train(published: Mapping[str, Any], system: str, out: Path, **options: Any) 
             train_share=published["train_share"],
             legend=published["legend"],
             crosswalk=published["crosswalk"],
+            source_legend=published["source_legend"],
             progress=progress,
             **options,
         )
     print_scene_training(model, out)
+
+
+def _trained_on_sites(published: Mapping[str, Any], system: str, out: Path, options: dict[str, Any]) -> bool:
+    """Train a system of places at several dates and print what came out; False where the system is none.
+
+    Raises:
+        ConfigurationError: If an option does not belong to it.
+    """
+    from ecumene.workflows.site_train import is_site_system, train_sites
+
+    if not is_site_system(system):
+        return False
+    from ecumene.cli.printing import print_training
+    from ecumene.core.errors import ConfigurationError
+    from ecumene.core.progress import progress_bar
+
+    foreign = {name: published[name] for name in ("data_set", "train_share", *_OF_CLASSES)}
+    foreign |= {"split": options.pop("split"), "from": options.pop("initial")}
+    if options.pop("uncertainty") != "single":
+        foreign["uncertainty"] = True
+    given = [name for name, value in foreign.items() if value]
+    if given:
+        raise ConfigurationError(f"--{given[0].replace('_', '-')} does not belong to {system}; leave it out.")
+    with progress_bar("train") as progress:
+        choices = parse_options(published["data_option"])
+        model = train_sites(published["data"], system, out, data_options=choices, progress=progress, **options)
+    print_training(model, out)
+    return True
+
+
+def _trained_to_restore(published: Mapping[str, Any], system: str, out: Path, options: dict[str, Any]) -> bool:
+    """Train a system that removes clouds and print what came out; False where the system does something else.
+
+    Raises:
+        ConfigurationError: If an option does not belong to it.
+    """
+    from ecumene.core.errors import ConfigurationError
+    from ecumene.systems import get_system
+
+    if get_system(system).task != "restoration":
+        return False
+    from ecumene.core.progress import progress_bar
+    from ecumene.workflows.restoration_train import train_restoration
+
+    for name in _OF_CLASSES:
+        if published[name]:
+            said = name.replace("_", "-")
+            raise ConfigurationError(f"--{said} belongs to classes, and {system} has none; leave it out.")
+    with progress_bar("train") as progress:
+        model = train_restoration(
+            published["data"],
+            system,
+            out,
+            data_set=published["data_set"],
+            data_options=parse_options(published["data_option"]),
+            train_share=published["train_share"],
+            progress=progress,
+            **options,
+        )
+    print_scene_training(model, out)
+    return True
+
+
+def _trained_on_pairs(published: Mapping[str, Any], system: str, out: Path, options: dict[str, Any]) -> bool:
+    """Train a system of change on places with two dates and print what came out; False where the system is none.
+
+    Raises:
+        ConfigurationError: If an option does not belong to it.
+    """
+    from ecumene.systems import get_system
+
+    if get_system(system).reads != "pair":
+        return False
+    from ecumene.cli.printing import print_training
+    from ecumene.core.errors import ConfigurationError
+    from ecumene.core.progress import progress_bar
+    from ecumene.workflows.pair_train import train_pairs
+
+    refused = {"--split": options.pop("split", None), "--train-share": published["train_share"]}
+    refused |= {f"--{name.replace('_', '-')}": published[name] for name in _OF_CLASSES}
+    given = [name for name, value in refused.items() if value]
+    if given:
+        raise ConfigurationError(
+            f"{given[0]} is for images with one answer each; say which places test with --data-option test=NAME."
+        )
+    with progress_bar("train") as progress:
+        model = train_pairs(
+            published["data"],
+            system,
+            out,
+            data_set=published["data_set"],
+            data_options=parse_options(published["data_option"]),
+            progress=progress,
+            **options,
+        )
+    print_training(model, out)
+    return True
 
 
 def print_scene_training(model: Model, out: Path) -> None:
@@ -165,6 +273,9 @@ def print_scene_training(model: Model, out: Path) -> None:
             f"{sets['wanted_coverage']:.0%} class sets",
             f"cover {sets['coverage']:.1%}, {sets['mean_size']:.2f} classes",
         )
+    for name, what in (("error_bars", "all"), ("error_bars_cloudy", "cloudy")):
+        if "coverage_90" in accuracy.get(name, {}):
+            table.add_row(f"90% error bars, {what} pixels", f"cover {accuracy[name]['coverage_90']:.1%}")
     if "outlier" in accuracy:
         table.add_row("flagged as outlier", f"{accuracy['outlier']['flagged_share_in_distribution']:.1%}")
     console.print(table)

@@ -11,6 +11,8 @@ from ecumene.cli import (
     assess,
     attention,
     bench,
+    change,
+    clear,
     convert,
     datasets,
     demo,
@@ -27,12 +29,14 @@ from ecumene.cli import (
     report,
     retrieve,
     run,
+    series,
     sharpen,
     simulate,
     tomography,
     train,
     trust,
     unmix,
+    verify,
     view,
 )
 from ecumene.core import events
@@ -54,6 +58,9 @@ app.command("map")(mapping.map_)
 app.command("export")(export.export)
 app.command("convert")(convert.convert)
 app.command("assess")(assess.assess)
+app.command("change")(change.change)
+app.command("series")(series.series)
+app.command("verify")(verify.verify)
 app.command("indicators")(indicators.indicators)
 app.command("report")(report.report)
 app.command("run")(run.run)
@@ -65,6 +72,7 @@ app.command("tomography")(tomography.tomography)
 app.command("insar")(insar.insar)
 app.command("unmix")(unmix.unmix)
 app.command("sharpen")(sharpen.sharpen)
+app.command("clear")(clear.clear)
 app.command("despeckle")(despeckle.despeckle)
 app.command("retrieve")(retrieve.retrieve)
 app.command("bench")(bench.bench)

@@ -11,7 +11,7 @@ from ecumene.cli import options as opt
 
 def simulate(
     data_set: Annotated[
-        str, typer.Argument(help="eurosat, sen12ms, so2sat-lcz42 or ucm-multilabel.", metavar="DATASET")
+        str, typer.Argument(help="eurosat, sen12ms, so2sat-lcz42, ucm-multilabel or growth-sites.", metavar="DATASET")
     ],
     out: opt.Out,
     number: Annotated[int | None, typer.Option(help="Images to make; the format's default if not given.")] = None,

@@ -93,8 +93,11 @@ def _export(products: list[Path], out: Path, options: ViewOptions, overwrite: bo
     from ecumene.core.progress import progress_bar
     from ecumene.workflows.view_export import export_products
 
+    notes: list[str] = []
     with progress_bar("export") as progress:
-        written = export_products(products, out, options, overwrite=overwrite, progress=progress)
+        written = export_products(products, out, options, overwrite=overwrite, progress=progress, warn=notes.append)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
     typer.echo(f"Site: {written}; put the folder on any web server or object store.")
 
 

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,8 +132,8 @@ def write_array_product(out: Path, product: ArrayProduct) -> Product:
     picture = out / "quicklook.png"
     write_quicklook(picture, {spec.name: (out / f"{spec.name}.tif", spec) for spec in specs}, None, product.title)
     assets["quicklook"] = file_asset(picture, "image/png", ["overview"], "quick-look")
-    assets |= _extra_assets(out, product.files, assets)
-    _write_item(out, product, plan, assets)
+    assets |= extra_assets(out, product.files, assets)
+    write_product_item(out, product, plan, assets)
     return open_product(out)
 
 
@@ -190,9 +190,14 @@ def _style(out: Path, spec: LayerSpec, asset: Mapping[str, Any]) -> dict[str, di
     return result | {f"{spec.name}-style": described}
 
 
-def _extra_assets(
+def extra_assets(
     out: Path, files: Mapping[str, ExtraFile], taken: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
+    """Return the assets of further files in a product's folder.
+
+    Raises:
+        ProductError: If one is not there, lies elsewhere, or its key is taken.
+    """
     result = {}
     for key, file in files.items():
         if key in taken or file.path.resolve().parent != out.resolve() or not file.path.is_file():
@@ -201,7 +206,30 @@ def _extra_assets(
     return result
 
 
-def _properties(product: ArrayProduct, plan: Plan) -> dict[str, Any]:
+class Described(Protocol):
+    """What an Item says of any product that no model made; `ArrayProduct` explains the parts."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def lineage(self) -> str: ...  # noqa: D102
+    @property
+    def geobox(self) -> GeoBox: ...  # noqa: D102
+    @property
+    def inputs(self) -> tuple[InputRecord, ...]: ...  # noqa: D102
+    @property
+    def start(self) -> str | None: ...  # noqa: D102
+    @property
+    def end(self) -> str | None: ...  # noqa: D102
+    @property
+    def parameters(self) -> Mapping[str, Any]: ...  # noqa: D102
+    @property
+    def results(self) -> Mapping[str, Any]: ...  # noqa: D102
+
+
+def _properties(product: Described, plan: Plan) -> dict[str, Any]:
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     bounds = product.geobox.extent.boundingbox
     epsg = plan.crs if plan.crs.startswith("EPSG:") else None
@@ -227,7 +255,25 @@ def _properties(product: ArrayProduct, plan: Plan) -> dict[str, Any]:
     return result
 
 
-def _write_item(out: Path, product: ArrayProduct, plan: Plan, assets: dict[str, dict[str, Any]]) -> None:
+def write_product_item(
+    out: Path,
+    product: Described,
+    plan: Plan,
+    assets: dict[str, dict[str, Any]],
+    further: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the Item, validated; the last file of a product.
+
+    Args:
+        out: The product's folder.
+        product: What it is.
+        plan: Of its files.
+        assets: Of its files, by key.
+        further: More properties, such as charts.
+
+    Raises:
+        ProductError: If the Item is not valid.
+    """
     from pydantic import ValidationError
     from pystac.errors import STACValidationError
 
@@ -244,7 +290,7 @@ def _write_item(out: Path, product: ArrayProduct, plan: Plan, assets: dict[str, 
         "id": slug(f"{product.name}-{(product.end or '')[:10]}"),
         "geometry": geometry,
         "bbox": bbox,
-        "properties": _properties(product, plan),
+        "properties": _properties(product, plan) | dict(further or {}),
         "links": links,
         "assets": assets,
     }

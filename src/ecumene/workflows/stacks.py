@@ -42,6 +42,27 @@ def open_sources(scenes: Paths, **declaration: Unpack[Declaration]) -> tuple[Sce
     return describe_scenes(paths, **given)  # type: ignore[arg-type]
 
 
+def open_in_order(scenes: Paths, **declaration: Unpack[Declaration]) -> tuple[SceneSource, ...]:
+    """Describe every scene in the order given, for verbs to which the order means something.
+
+    Raises:
+        ConfigurationError: If there is no scene, or not one time for all or one for each.
+    """
+    paths = as_paths(scenes)
+    times = declaration.get("time")
+    stated = [times] * len(paths) if times is None or isinstance(times, str) else list(times)
+    stated = stated * len(paths) if len(stated) == 1 else stated
+    if len(stated) != len(paths):
+        raise ConfigurationError(f"There are {len(paths)} scenes and {len(stated)} times; give one for each.")
+    found: list[SceneSource] = []
+    for path, time in zip(paths, stated, strict=True):
+        told: Declaration = {**declaration, "time": time}
+        found += open_sources([path], **told)
+    if not found:
+        raise ConfigurationError("No scene was given; name at least one file or folder.")
+    return tuple(found)
+
+
 def open_stack(scenes: Paths, *, mask_clouds: bool = True, **declaration: Unpack[Declaration]) -> SceneStack:
     """Open scenes and put them on the grid of the first one.
 
