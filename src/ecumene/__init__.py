@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ecumene.scenes.opening import describe_scene, open_scene
     from ecumene.scenes.stack import align_scenes
     from ecumene.workflows.assess import assess_map
+    from ecumene.workflows.change import find_change
+    from ecumene.workflows.clear import clear_scenes
     from ecumene.workflows.demo import run_demo
     from ecumene.workflows.explain import explain_scene
     from ecumene.workflows.map import map_scenes
@@ -28,6 +30,8 @@ _PUBLIC = {
     "assess_map": "ecumene.workflows.assess",
     "trust_report": "ecumene.workflows.trust",
     "explain_scene": "ecumene.workflows.explain",
+    "find_change": "ecumene.workflows.change",
+    "clear_scenes": "ecumene.workflows.clear",
     "run_demo": "ecumene.workflows.demo",
 }
 
@@ -35,8 +39,10 @@ __all__ = [
     "__version__",
     "align_scenes",
     "assess_map",
+    "clear_scenes",
     "describe_scene",
     "explain_scene",
+    "find_change",
     "map_scenes",
     "open_scene",
     "run_demo",

@@ -92,6 +92,25 @@ def test_days_are_entries_and_products_stay_products(tmp_path):
     assert [read(out / "data" / entry["id"] / "index.json")["number"] for entry in entries[:2]] == [2, 2]
 
 
+def test_products_that_lack_a_layer_are_counted(land, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(land, mixed)
+    for unit in ("x01y01", "x02y01"):
+        item = mixed / "tiles" / unit / "item.json"
+        body = read(item)
+        del body["assets"]["valid"]
+        item.write_text(json.dumps(body))
+    said = []
+    out = export_products([mixed], tmp_path / "site", warn=said.append)
+    assert [text for text in said if "2 of 15 products of Map of a land lack a layer" in text]
+    about = read(out / site.SITE_NAME)["products"][0]
+    assert about["tiles_number"] == 13
+    assert set(said) == set(about["warnings"])
+    said.clear()
+    export_products([land], tmp_path / "whole", warn=said.append)
+    assert not [text for text in said if "lack a layer" in text]
+
+
 def test_same_collection_gives_the_same_bytes(land, tmp_path):
     files = []
     for name in ("a", "b"):

@@ -24,6 +24,7 @@ from ecumene.viewer.places import lonlat_to_mercator
 from ecumene.viewer.relief import terrarium
 from ecumene.viewer.server.app import create_app
 from ecumene.viewer.server.library import open_library
+from ecumene.viewer.server.tiles import Source, TileLook, TileMaker
 
 HALF = 20037508.342789244
 
@@ -93,6 +94,32 @@ def test_a_tile_holds_the_metres_of_the_file_above_its_lowest(tmp_path):
         assert tile_at(folder, client, row, col) == pytest.approx(rise[0, row, col] - lowest, abs=2 * step)
     assert tile_at(folder, client, 10, 10) == 0.0  # without data
     assert metres(_picture(client, "/api/products/heights/relief/3/0/0.png")).max() == 0.0  # elsewhere
+
+
+def test_one_file_has_other_levels_and_colours_in_a_collection(tmp_path):
+    """A collection shares its files with products that are shown alone, and has limits of its own."""
+    folder = write_product(tmp_path / "heights", number_layers())
+    product = open_product(folder)
+    about = describe_product(product)
+    layers = {layer["name"]: layer for layer in about["layers"]}
+    name, relief = about["relief"]["layer"], about["relief"]
+    wide = [band | {"limits": [-500.0, 500.0]} for band in layers[name]["bands"]]
+    others = layers | {name: layers[name] | {"bands": wide}}
+    west, south, east, north = about["bounds"]
+    z = 8
+    x = int(((west + east) / 2 + 180) / 360 * 2**z)
+    _, y = lonlat_to_mercator((west + east) / 2, (south + north) / 2)
+    y = int((1 - y / HALF) / 2 * 2**z)
+    maker = TileMaker()
+
+    def tiles(described, lowest):
+        source = [Source(product, described)]
+        return maker.tile(source, name, z, x, y, TileLook()), maker.relief(source, relief | {"lowest": lowest}, z, x, y)
+
+    own, shared = tiles(layers, relief["lowest"]), tiles(others, relief["lowest"] - 100.0)
+    assert own[0] != shared[0]
+    assert own[1] != shared[1]
+    assert tiles(layers, relief["lowest"]) == own
 
 
 def _picture(client, path):

@@ -78,8 +78,11 @@ def test_pages_of_others_cannot_make_it_compute(library):
         answer = client.get(PATH + "?lon=1&lat=1", headers={"sec-fetch-site": site})
         assert answer.status_code == 403
         assert answer.json()["error"] == "Requests of other pages are refused."
+    for origin in ("http://example.org", "http://127.0.0.1:81", "null"):  # what older browsers send alone
+        assert client.get(PATH + "?lon=1&lat=1", headers={"origin": origin}).status_code == 403
     assert explainer.calls == []
-    assert client.get(PATH + "?lon=1&lat=1", headers={"sec-fetch-site": "same-origin"}).status_code == 200
+    for own in ({"sec-fetch-site": "same-origin"}, {"origin": "http://127.0.0.1"}):
+        assert client.get(PATH + "?lon=1&lat=1", headers=own).status_code == 200
 
 
 def ask(address):

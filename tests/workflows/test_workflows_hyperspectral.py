@@ -113,6 +113,11 @@ def test_patches_are_refused_by_systems_of_single_pixels(folder, tmp_path):
         train_scene_model(folder, "hsi-svm", tmp_path / "model", data_options={"patch": 3})
 
 
+def test_what_is_fitted_in_one_go_begins_with_nothing(folder, tmp_path):
+    with pytest.raises(ConfigurationError, match="leave out --from"):
+        train_scene_model(folder, "hsi-rf", tmp_path / "model", initial={})
+
+
 @pytest.fixture(scope="module")
 def learned(spectra):
     """An image of one material with objects of another, and a network that has seen it without labels."""

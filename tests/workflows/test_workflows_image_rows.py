@@ -15,6 +15,7 @@ from ecumene.core.errors import ConfigurationError, ModelError
 from ecumene.models.bundle import Model
 from ecumene.models.image_statistics import STATISTICS, image_statistics
 from ecumene.systems import get_system
+from ecumene.workflows import scene_rows
 from ecumene.workflows.bench import bench_system
 from ecumene.workflows.scene_train import train_scene_model
 
@@ -62,6 +63,18 @@ def test_a_baseline_becomes_a_bundle_that_answers_for_images(folder, tmp_path, n
     assert accuracy["images"] == 60
     assert accuracy["metrics"]["overall_accuracy"] > 0.25
     assert model.spec.training["history"]["images"] > 170
+
+
+def test_a_machine_reads_only_what_it_learns_from(folder, tmp_path, monkeypatch):
+    small = get_system("so2sat-svm").model_copy(update={"training": {"limit": 40}})
+    monkeypatch.setattr("ecumene.workflows.scene_train.get_system", lambda _: small)
+    seen = []
+    real = scene_rows.image_statistics
+    monkeypatch.setattr(scene_rows, "image_statistics", lambda image: seen.append(len(image)) or real(image))
+    model = train_scene_model(folder, "so2sat-svm", tmp_path / "m")
+    assert sum(seen) == 40
+    assert model.spec.training["history"]["images"] == 40
+    assert model.spec.training["accuracy"]["images"] == 60
 
 
 def test_a_bench_of_a_baseline_has_the_protocol_of_the_networks(folder):

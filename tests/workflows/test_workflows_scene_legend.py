@@ -81,10 +81,27 @@ def test_a_crosswalk_that_does_not_do_is_refused(images, tmp_path, legend, fores
 
 
 def test_legends_that_nothing_leads_to_are_refused(images):
-    with pytest.raises(ConfigurationError, match="no published legend"):
+    with pytest.raises(LabelError, match="no published legend, and none has its classes"):
         restate(TinyScenes.open(images), "worldcover")
     with pytest.raises(ConfigurationError, match="legend"):
         restate(TinyScenes.open(images), "no-such-legend")
+
+
+def test_names_that_a_published_legend_has_too_do_not_decide_what_classes_mean(images, tmp_path, monkeypatch):
+    data = TinyScenes.open(images)
+    data.legend = Legend.from_names(["Forest", "River", "Industrial"], name="image-folders")
+    with pytest.raises(LabelError, match="say so with --source-legend eurosat"):
+        restate(data, "worldcover")
+    found = restate(data, "worldcover", source="eurosat")
+    assert found.classes == {"Forest": "Tree cover", "River": "Permanent water bodies", "Industrial": "Built-up"}
+    data.legend = data.legend.model_copy(update={"name": "eurosat"})  # as a part of the published data set has it
+    assert restate(data, "worldcover").classes == found.classes
+    with pytest.raises(LabelError, match="Forest"):
+        restate(data, "worldcover", source="lcz")
+    monkeypatch.setattr(scene_data, "open_data_set", lambda _, folder, **options: TinyScenes.open(folder, **options))
+    monkeypatch.setattr(scene_train, "get_system", lambda _: tiny_system(protocols=()))
+    with pytest.raises(ConfigurationError, match="--source-legend says where a --legend is reached from"):
+        train_scene_model(images, "tiny-scene", tmp_path / "m", source_legend="eurosat")
 
 
 @settings(max_examples=50, deadline=None)

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 from tiny_scenes import CLASSES, SIDE, SPECTRA, TinyScenes, make_image, tiny_system, write_images
 
-from ecumene.core.errors import ConfigurationError, EcumeneError, SceneError
+from ecumene.cli.bench import print_bench
+from ecumene.core.errors import ConfigurationError, EcumeneError, ModelError, SceneError
 from ecumene.legends import Legend
 from ecumene.models.bundle import Model
 from ecumene.samples.contract import Part
 from ecumene.systems.contract import BenchProtocol
-from ecumene.workflows.bench import bench_system, choose_bench_protocol
+from ecumene.workflows.bench import bench_system, choose_bench_protocol, length_notes
 from ecumene.workflows.explain import explain_scene
 from ecumene.workflows.map import map_scenes
 from ecumene.workflows.scene_data import divide, open_system_data, resolution_of, split_data_set
+from ecumene.workflows.scene_fit import fit_scene_trust
 from ecumene.workflows.scene_train import choose_protocol, train_scene_model
 from ecumene.workflows.scene_trust import check_images, trust_scenes
 from ecumene.workflows.trust import trust_report
@@ -169,6 +171,15 @@ def test_several_labels_are_learned_measured_and_mapped(official, town, tmp_path
     assert model.detector is None
     product = map_scenes(tmp_path / "m", town[0], tmp_path / "p", **SAID)
     assert read(product, "value").shape == (3, 5, 6)
+    broken = {name: array * np.nan if array.dtype.kind == "f" else array for name, array in model.weights.items()}
+    sets = divide(*_divided(system, official))
+    with pytest.raises(ModelError, match="not finite"):
+        fit_scene_trust(replace(model, weights=broken), sets[Part.TRAIN], sets[Part.CALIBRATION])
+
+
+def _divided(system, folder):
+    data = open_system_data(system, folder)
+    return data, split_data_set(data, choose_protocol(system), 0)
 
 
 def test_bench_gives_the_published_table_beside_ours(official, registered, tmp_path):
@@ -186,6 +197,22 @@ def test_bench_gives_the_published_table_beside_ours(official, registered, tmp_p
     assert other.facts["quick"]
     assert [figure.value for figure in other.elsewhere] == [0.9]
     assert other.facts["splits"][0]["images"]["test"] == 60
+
+
+def test_bench_says_where_a_time_limit_cut_a_training_short(official, registered, capsys):
+    assert bench_system(tiny_system(), official, seeds=1, quick=True).facts["notes"] == []
+    result = bench_system(tiny_system(), official, seeds=1, epochs=50, max_minutes=1e-6)
+    training = result.facts["trainings"][0]
+    assert (training["epochs_done"], training["ended_by"]) == (1, "time")
+    assert result.facts["notes"] == [
+        "at most 50 epochs (--epochs) instead of the method's own number.",
+        "--max-minutes ended 1 of 1 trainings after 1 of 50 epochs; ours is therefore not the figure of the whole "
+        "training.",
+    ]
+    print_bench(result)
+    assert "note: --max-minutes ended 1 of 1 trainings" in capsys.readouterr().out
+    forest = tiny_system(kind="forest", network=None, training={})
+    assert length_notes(forest, [], None, 5.0) == ["tiny-scene is fitted in one go, without regard to --max-minutes."]
 
 
 def test_bench_refuses_what_is_not_there(official, registered):

@@ -1,5 +1,8 @@
 """`view --model --scenes`: the page explains places of a map with the model and the scenes that it was made of."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra viewer")
@@ -15,9 +18,10 @@ from ecumene.models.bundle import Model
 from ecumene.viewer.server.library import open_library
 from ecumene.viewer.server.why import Stopped
 from ecumene.workflows.explain import explain_scene
+from ecumene.workflows.explain_methods import date_names
 from ecumene.workflows.stacks import open_stack
 from ecumene.workflows.view import ViewOptions, view_products
-from ecumene.workflows.view_why import PointExplainer, _Watched, open_why
+from ecumene.workflows.view_why import PointExplainer, _check_local, _Watched, open_why
 
 pytestmark = pytest.mark.slow  # trains small models; the oldest versions run without them
 
@@ -112,4 +116,32 @@ def test_bad_input_is_said_in_one_sentence(forest, unet, scene, tmp_path):
         )
     with pytest.raises(ConfigurationError, match="one --model"):
         view_products([tmp_path / "map"], ViewOptions(scenes=(str(scene),), browser=False))
+    for href in ("HTTPS://example.org/a.tif", "/VSICURL/http://a/b.tif", "/vsiswift/a/b.tif", "ftp://a/b.tif"):
+        source = SimpleNamespace(id="far", bands=[SimpleNamespace(href=href)], mask=None)
+        with pytest.raises(ConfigurationError, match="far lies on another machine"):
+            _check_local(SimpleNamespace(sources=[source]))
     assert open_why(library, [forest], [str(scene)]).description == {"products": ["map"]}
+
+
+def test_the_weights_are_read_and_checked_once(forest, scene, tmp_path, monkeypatch):
+    map_scenes(forest, scene, tmp_path / "map")
+    loads, real = [], Model.load
+    monkeypatch.setattr(Model, "load", classmethod(lambda cls, folder: loads.append(folder) or real(folder)))
+    monkeypatch.setattr("ecumene.viewer.assets.require_assets", lambda: None)
+    monkeypatch.setattr("ecumene.viewer.server.running.serve", lambda app, listening, started: listening.close())
+    view_products([tmp_path / "map"], ViewOptions(models=(forest,), scenes=(str(scene),), browser=False))
+    assert loads == [forest]
+
+
+@pytest.mark.parametrize(
+    ("times", "names"),
+    [
+        (["2024-05-01T10:00", "2024-06-01T10:00"], ["2024-05-01", "2024-06-01"]),
+        (["2024-05-01T10:00", "2024-05-01T10:05"], ["2024-05-01T10:00:00Z", "2024-05-01T10:05:00Z"]),
+        (["2024-05-01T10:00", "2024-05-01T10:00"], ["2024-05-01T10:00:00Z (1)", "2024-05-01T10:00:00Z (2)"]),
+        ([None, None], ["frame 1", "frame 2"]),
+    ],
+)
+def test_dates_have_names_that_differ(times, names):
+    stack = SimpleNamespace(times=[None if time is None else np.datetime64(time) for time in times])
+    assert date_names(stack) == names

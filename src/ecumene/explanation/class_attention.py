@@ -202,7 +202,7 @@ def date_attention(
     Attention says where the network looked, not whether what it saw there decided; occlusion of dates says that.
 
     Args:
-        model: A network with temporal attention (`attend`, `position`).
+        model: A network with temporal attention (`networks.contract.DateAttention`).
         image: `[T, C, H, W]`, physical units.
         dates: `[T]` days since 1970-01-01.
         pixel: Row and column in the window.
@@ -217,12 +217,14 @@ def date_attention(
     import torch
 
     from ecumene.models.deployed import normalise_tensor
+    from ecumene.networks.contract import DateAttention
 
     explained = DifferentiableModel(model, "Attention over dates", threads)
-    if not hasattr(explained.network, "attend"):
+    if not isinstance(explained.network, DateAttention):
         raise ConfigurationError(f"The model {model.spec.name} has no attention over dates; use --method occlusion.")
     row, col = pixel
     x, when = explained.tensors(np.ascontiguousarray(image[..., row : row + 1, col : col + 1]), dates)
+    assert when is not None  # as dates are given
     with torch.no_grad():
         standard, valid = normalise_tensor(x, explained.module.mean, explained.module.std)
         series = standard.permute(0, 3, 4, 1, 2).flatten(1, 2)

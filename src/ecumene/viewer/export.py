@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ def export_site(
     overwrite: bool = False,
     basemap: Mapping[str, str] | None = None,
     progress: Progress = silent,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write a static site, whole or not at all.
 
@@ -49,6 +50,7 @@ def export_site(
         overwrite: Replace an earlier export.
         basemap: `tiles` and `attribution` of a base map that browsers fetch, or None.
         progress: Called with (products done, products, what).
+        warn: Called with what must not be overlooked, one sentence each; the page says it as well.
 
     Returns:
         `out`.
@@ -72,6 +74,8 @@ def export_site(
         write_json(fresh / SITE_NAME, describe_site(descriptions, basemap=basemap))
         _replace(fresh, out)
         progress(told.total, told.total, "done")
+        for text in dict.fromkeys(text for about in descriptions for text in about["warnings"]):
+            warn(text)
     except OSError as error:
         raise ProductError(f"The site {out} cannot be written: {error.strerror or error}.") from error
     finally:
@@ -97,7 +101,7 @@ def _folder_of(entry: ProductEntry | CollectionEntry) -> Path:
 
 
 def _number_of(entry: ProductEntry | CollectionEntry) -> int:
-    return 1 if isinstance(entry, ProductEntry) else len(entry.boxes())
+    return 1 if isinstance(entry, ProductEntry) else entry.number()
 
 
 def _write_entry(fresh: Path, entry: ProductEntry | CollectionEntry, told: _Told) -> dict[str, Any]:

@@ -39,13 +39,14 @@ def write_collection(fresh: Path, entry: CollectionEntry, told: Callable[[str], 
     """
     data = fresh / "data" / entry.identifier
     data.mkdir(parents=True)
-    number, parts = 0, list[dict[str, Any]]()
+    number, lacking, parts = 0, 0, list[dict[str, Any]]()
     for part in _parts(sorted(entry.boxes(), key=lambda unit: _on_curve(unit[1]))):
         units = []
         for name, box in part:
             told(name)
             record = _write_unit(fresh, entry, name, box)
             units += [record] if record is not None else []
+            lacking += record is None
         if units:
             file = f"part-{len(parts):05d}.json"
             write_json(data / file, {"units": units})
@@ -60,22 +61,25 @@ def write_collection(fresh: Path, entry: CollectionEntry, told: Callable[[str], 
         shutil.copyfile(card, data / "card.txt")  # as text, which browsers show
     about = without_server(entry.description) | {"quicklook": None, "tiles_number": number}
     about["card"] = f"data/{entry.identifier}/card.txt" if card is not None else None
+    if lacking:
+        left = f"{lacking} of {lacking + number} products of {entry.title} lack a layer of the first one"
+        about["warnings"] = [*about["warnings"], f"{left}, and are not in the site; map them again."]
     about["vectors"] = [dict(vector) | {"url": ""} for vector in about["vectors"] if vector["name"] == FOOTPRINTS]
     return about
 
 
 def _write_unit(fresh: Path, entry: CollectionEntry, name: str, box: Box) -> dict[str, Any] | None:
     """Copy one product and return what the index says of it; None where it lacks a layer of the collection."""
-    source = entry.store.source(name)
+    product = entry.store.product(name)
     common = {layer["name"]: layer["file"] for layer in entry.description["layers"]}
-    if not common.keys() <= source.layers.keys():
+    if not common.keys() <= product.layers.keys():
         return None
-    copy_product(source.product, fresh / "products" / entry.identifier / name)
-    about = without_server(describe_product(source.product, identifier=entry.identifier))
+    copy_product(product, fresh / "products" / entry.identifier / name)
+    about = without_server(describe_product(product, identifier=entry.identifier))
     about |= {"vectors": [], "quicklook": None, "card": None}
     write_json(fresh / "data" / entry.identifier / "units" / f"{name}.json", about)
     record = {"name": name, "box": list(box)} | {key: about[key] for key in _PLACE}
-    own = {layer: str(source.layers[layer]["file"]) for layer in common}
+    own = {layer["name"]: str(layer["file"]) for layer in about["layers"] if layer["name"] in common}
     return record | ({} if own == common else {"files": own})
 
 

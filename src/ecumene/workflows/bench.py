@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,6 +125,22 @@ def bench_system(
         EcumeneError: With a sentence, for unusable data or options.
     """
     chosen = get_system(system) if isinstance(system, str) else system
+    if chosen.task == "restoration":
+        from ecumene.workflows.restoration_bench import bench_restoration
+
+        return bench_restoration(
+            chosen,
+            folder,
+            data_set=data_set,
+            data_options=data_options,
+            protocol=protocol,
+            seeds=seeds,
+            epochs=epochs,
+            max_minutes=max_minutes,
+            quick=quick,
+            work=work,
+            progress=progress,
+        )
     plan = choose_bench_protocol(chosen, protocol)
     data = open_system_data(chosen, folder, data_set, {**plan.data_options, **(data_options or {})})
     draws = (1 if quick else plan.draws) if seeds is None else seeds
@@ -136,7 +152,36 @@ def bench_system(
         for seed in range(draws):
             found.append(_one(chosen, data, plan, seed, (length, max_minutes), quick, Path(place), progress))
             progress(seed + 1, draws, "seeds")
-    return _summarise(chosen, plan, data, found, quick)
+    result = _summarise(chosen, plan, data, found, quick)
+    result.facts["notes"] = length_notes(chosen, [draw.history for draw in found], epochs, max_minutes)
+    return result
+
+
+def length_notes(
+    system: System, trainings: Sequence[Mapping[str, Any]], epochs: int | None, max_minutes: float | None
+) -> list[str]:
+    """Return sentences about trainings of another length than the method's own.
+
+    Args:
+        system: What was trained.
+        trainings: Summary of each, with `epochs_done`, `ended_by` and the `options` of the training.
+        epochs: As the user said, or None.
+        max_minutes: The same.
+    """
+    if system.kind != "network":
+        given = {"--epochs": epochs, "--max-minutes": max_minutes}
+        ignored = " and ".join(name for name, value in given.items() if value is not None)
+        return [f"{system.name} is fitted in one go, without regard to {ignored}."] if ignored else []
+    notes = [] if epochs is None else [f"at most {epochs} epochs (--epochs) instead of the method's own number."]
+    cut = [training for training in trainings if training.get("ended_by") == "time"]
+    if cut:
+        done, most = [int(training["epochs_done"]) for training in cut], int(cut[0]["options"]["epochs"])
+        reached = str(min(done)) if min(done) == max(done) else f"{min(done)} to {max(done)}"
+        notes.append(
+            f"--max-minutes ended {len(cut)} of {len(trainings)} trainings after {reached} of {most} epochs; ours is "
+            "therefore not the figure of the whole training."
+        )
+    return notes
 
 
 @dataclass(frozen=True)

@@ -202,8 +202,7 @@ def fit_trust(
     """
     known = results_at_labels(model, train, limit=50_000, seed=seed)
     fresh = results_at_labels(model, held_out, seed=seed)
-    if not np.isfinite(fresh.output).all() or not np.isfinite(known.output).all():
-        raise ModelError("The model puts out numbers that are not finite; train it again with a lower learning rate.")
+    require_finite(known, fresh)
     calibration, choice, notes = _fit_classes(model, fresh, held_out, coverage)
     detector = CombinedDetector.fit(known.features, known.target, seed=seed)
     # Networks of whole images have more features than small sets have images: training images would look too usual.
@@ -222,6 +221,16 @@ def fit_trust(
     if choice is not None:
         trusted = trusted.with_training(scaling=choice.to_dict())
     return trusted, notes
+
+
+def require_finite(*results: LabelledPixels) -> None:
+    """Make sure that a model's output is finite wherever it was asked for.
+
+    Raises:
+        ModelError: If it is not.
+    """
+    if not all(np.isfinite(part.output).all() for part in results):
+        raise ModelError("The model puts out numbers that are not finite; train it again with a lower learning rate.")
 
 
 def _fit_classes(

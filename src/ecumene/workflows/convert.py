@@ -20,12 +20,11 @@ import rasterio
 from numpy.typing import NDArray
 
 from ecumene import __version__
-from ecumene.core.errors import ConfigurationError, LabelError, ProductError
+from ecumene.core.errors import ProductError
 from ecumene.core.files import multihash_of, write_json
 from ecumene.core.progress import Progress, silent
 from ecumene.legends import Legend
-from ecumene.legends.crosswalk import Crosswalk, get_crosswalk, read_crosswalk
-from ecumene.legends.library import get_legend, list_legends
+from ecumene.legends.crosswalk import Crosswalk
 from ecumene.mapping.finishing import QUICKLOOK_NAME, gather_statistics, write_layers, write_styles
 from ecumene.mapping.item import band_objects, file_asset, layer_asset, slug
 from ecumene.mapping.layers import OUTLIER, VALID
@@ -38,6 +37,7 @@ from ecumene.mapping.tiles import TileStore, encode_tile
 from ecumene.objectives.classification import Segmentation
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.workflows.array_product import check_free
+from ecumene.workflows.crosswalk_choice import find_crosswalk
 
 _WORK = "work"
 _TILE = 1024  # pixels on a side that are in memory at a time
@@ -87,7 +87,7 @@ def convert_product(
     given = product if isinstance(product, Product) else open_product(product, verify=True)
     if given.legend is None:
         raise ProductError(f"{given.folder} is a map of numbers; only maps of classes have a legend to convert.")
-    walk = _choose(given.legend, legend, source_legend, crosswalk)
+    walk = find_crosswalk(given.legend, legend, crosswalk, source_legend, "--from")
     conversion = _plan_layers(given, walk, shares)
     folder = Path(out)
     if folder.resolve() == given.folder.resolve():
@@ -104,30 +104,6 @@ def convert_product(
         shutil.rmtree(folder / _WORK, ignore_errors=True)
     _write_item(folder, given, conversion, assets)
     return open_product(folder)
-
-
-def _choose(own: Legend, legend: str | None, source_legend: str | None, crosswalk: str | Path | None) -> Crosswalk:
-    """Return the crosswalk for the product's classes."""
-    if crosswalk is not None:
-        walk = read_crosswalk(crosswalk)
-        if legend is not None and walk.target.name != legend:
-            raise ConfigurationError(f"The crosswalk goes to {walk.target.name}, not to {legend}; leave out --legend.")
-        return walk.of(own)
-    if legend is None:
-        raise ConfigurationError("Name the legend to convert to with --legend, or give a --crosswalk.")
-    name = source_legend or own.name
-    if name not in list_legends():
-        fitting = [item for item in list_legends() if set(own.names) <= set(get_legend(item).names)]
-        if not fitting:
-            raise LabelError(
-                f"The map's legend {own.name!r} is no published one, and none has its classes "
-                f"({', '.join(own.names[:6])}); give your own --crosswalk."
-            )
-        raise LabelError(
-            f"The map's legend {own.name!r} is no published one; if its classes mean those of {fitting[0]}, say so "
-            f"with --from {fitting[0]}."
-        )
-    return get_crosswalk(name, legend).of(own)
 
 
 def _plan_layers(product: Product, walk: Crosswalk, shares: bool) -> _Conversion:

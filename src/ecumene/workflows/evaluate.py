@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ecumene.indicators.accuracy import accuracy_report
 from ecumene.models.bundle import Model
+from ecumene.objectives.classification import Classification
 from ecumene.samples.patch_set import PatchSet
 from ecumene.samples.scene_set import SceneSamples
 from ecumene.trust import measures
@@ -47,7 +48,8 @@ def evaluate_classifier(model: Model, test: PatchSet | SceneSamples, *, seed: in
     legend = model.objective.legend
     assert legend is not None
     before, after = probabilities_of(model, held_out.output, IDENTITY), probabilities_of(model, held_out.output)
-    report = accuracy_report(held_out.target, after.argmax(axis=1), legend.names, blocks=held_out.group, seed=seed)
+    decided = model.objective.decide(after) if isinstance(model.objective, Classification) else after.argmax(axis=1)
+    report = accuracy_report(held_out.target, decided, legend.names, blocks=held_out.group, seed=seed)
     scaling = model.scaling or IDENTITY
     figures: dict[str, Any] = {
         "pixels": len(held_out),

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, LabelError, MissingDependencyError, SceneError
 from ecumene.core.progress import Progress, silent
-from ecumene.core.window import Window
 from ecumene.explanation.occlusion import BASELINES, Occluder, input_groups, sensor_pairs
 from ecumene.explanation.scores import Scores
-from ecumene.mapping.checksums import time_text
 from ecumene.mapping.product import ITEM_NAME
 from ecumene.models.bundle import Model
 from ecumene.scenes.contract import Stack
@@ -28,6 +26,7 @@ from ecumene.workflows.stacks import Declaration, Paths, open_stack
 
 METHODS = ("auto", "occlusion", "gradients", "gradcam", "neurons")
 MAPPED = "the mapped class"
+WITHOUT_DATA = "choose another --at, or read clouds as data with --no-cloud-mask"
 MOST_AT_ONCE = 512 * 512
 """Pixels of a box at most for methods that look into a network."""
 
@@ -142,12 +141,11 @@ def _explain(
     progress: Progress,
 ) -> Explanation:
     model = scores.model
-    names = [time_text(time) or f"frame {number + 1}" for number, time in enumerate(stack.times)]
-    names = [name[:10] for name in names] if len({name[:10] for name in names}) == len(names) else names
+    names = run.date_names(stack)
     groups = input_groups(model.spec.inputs, names)
     occluder = Occluder.of(model.spec.inputs, baseline)
     if place.pixel is not None:
-        channel = _decided(scores, stack, place, channel)
+        channel = run.decided(scores, stack, place, channel, WITHOUT_DATA)
     pairs = sensor_pairs(groups)
     hidden = [*groups, *(joint for _, _, joint in pairs)]
     area = run.area_effects(scores, stack, place.view, hidden, occluder, channel, progress)
@@ -156,7 +154,7 @@ def _explain(
     explanation = Explanation(
         target=MAPPED if channel is None else scores.names[channel],
         unit=scores.unit,
-        score=_score(area, place),
+        score=run.score_of(area, place),
         place=place.text,
         model=model.spec.name,
         baseline=baseline,
@@ -210,7 +208,7 @@ def _add_others(
             steps[name]()
         except (ConfigurationError, LabelError, MissingDependencyError) as error:
             explanation.notes.append(str(error))
-    if hasattr(_network(scores), "attend"):
+    if _attends_dates(scores):
         run.add_date_attention(explanation, scores, seen, place, names)
 
 
@@ -222,36 +220,12 @@ def _possible(scores: Scores, place: Place, channel: int | None) -> list[str]:
     return looks + (["neurons"] if channel is not None and scores.model.objective.legend is not None else [])
 
 
-def _network(scores: Scores) -> Any:
+def _attends_dates(scores: Scores) -> bool:
+    """Whether the model's network weighs dates itself."""
     from ecumene.networks import network_class
+    from ecumene.networks.contract import DateAttention
 
-    return network_class(str(scores.model.spec.architecture["name"]))
-
-
-def _decided(scores: Scores, stack: Stack, place: Place, channel: int | None) -> int:
-    """Return the explained channel at a point: the named one, or the one of the largest score.
-
-    Raises:
-        SceneError: If the point has no data.
-    """
-    assert place.pixel is not None
-    seen = run.see(scores, stack, Window(*place.pixel, 1, 1))
-    row, col = place.pixel[0] - seen.window.row, place.pixel[1] - seen.window.col
-    if not seen.valid[row, col]:
-        raise SceneError(
-            f"The point {place.text} has no data in all of the model's bands (nodata, cloud or border); choose another "
-            "--at, or read clouds as data with --no-cloud-mask."
-        )
-    if channel is not None:
-        return channel
-    found = run.all_scores(scores, seen)[:, row, col]
-    return int(found.argmax()) if scores.layer.role == "probability" else 0
-
-
-def _score(area: run.AreaEffects, place: Place) -> float:
-    if place.pixel is None:
-        return float(np.nanmean(area.score, dtype=np.float64))
-    return float(area.score[place.pixel[0] - place.view.row, place.pixel[1] - place.view.col])
+    return issubclass(network_class(str(scores.model.spec.architecture["name"])), DateAttention)
 
 
 def _gradients(explanation: Explanation, scores: Scores, seen: run.Seen, place: Place, threads: int | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import LabelError
+from ecumene.core.errors import LabelError, SceneError
 from ecumene.core.progress import Progress
 from ecumene.core.window import Window
 from ecumene.explanation.class_attention import date_attention, grad_cam
@@ -18,6 +18,7 @@ from ecumene.explanation.neurons import layer_activations, rank_neurons
 from ecumene.explanation.occlusion import Group, Occluder, occlusion_effects, place_effects, shares
 from ecumene.explanation.scores import Scores
 from ecumene.explanation.windows import context_window, tiles_of
+from ecumene.mapping.checksums import time_text
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.scenes.contract import Stack
 from ecumene.workflows.explain_place import Place
@@ -65,6 +66,41 @@ def all_scores(scores: Scores, seen: Seen) -> Float:
     if seen.dates is None:
         return np.asarray(scores(seen.image[:1])[0])
     return np.asarray(scores(seen.image[None], seen.dates[None])[0])
+
+
+def date_names(stack: Stack) -> list[str]:
+    """Return a name for every date of a stack: its day, or its time where several are of one day; all differ."""
+    times = [time_text(time) or f"frame {number + 1}" for number, time in enumerate(stack.times)]
+    names = [name[:10] for name in times]
+    if len(set(names)) < len(names):
+        names = times
+    return names if len(set(names)) == len(names) else [f"{name} ({k + 1})" for k, name in enumerate(names)]
+
+
+def decided(scores: Scores, stack: Stack, place: Place, channel: int | None, advice: str) -> int:
+    """Return the explained channel at a point: the named one, or the one of the largest score.
+
+    Args:
+        scores: What is explained.
+        stack: The matched scenes.
+        place: A point.
+        channel: The named one, or None.
+        advice: What to do about a point without data, as the end of the sentence.
+
+    Raises:
+        SceneError: If the point has no data.
+    """
+    assert place.pixel is not None
+    seen = see(scores, stack, Window(*place.pixel, 1, 1))
+    row, col = place.pixel[0] - seen.window.row, place.pixel[1] - seen.window.col
+    if not seen.valid[row, col]:
+        raise SceneError(
+            f"The point {place.text} has no data in all of the model's bands (nodata, cloud or border); {advice}."
+        )
+    if channel is not None:
+        return channel
+    found = all_scores(scores, seen)[:, row, col]
+    return int(found.argmax()) if scores.layer.role == "probability" else 0
 
 
 @dataclass(frozen=True)
@@ -132,11 +168,15 @@ def area_effects(
     return AreaEffects(falls, target, mapped, score, hidden if ranked and len(scores.names) > 1 else None, valid)
 
 
+def score_of(area: AreaEffects, place: Place) -> float:
+    """Return the score of the target: at the point, or its mean over the box."""
+    return float(np.nanmean(area.score, dtype=np.float64) if place.pixel is None else area.score[place.in_view])
+
+
 def add_occlusion(explanation: Explanation, groups: Sequence[Group], area: AreaEffects, place: Place) -> None:
     """Fill in effects and their layers."""
     if place.pixel is not None:
-        row, col = place.pixel[0] - place.view.row, place.pixel[1] - place.view.col
-        falls = area.falls[:, row, col].astype(np.float64)
+        falls = area.falls[(slice(None), *place.in_view)].astype(np.float64)
         sizes, changed = np.abs(falls), None
     else:
         inside = area.falls[:, area.valid]
@@ -220,7 +260,7 @@ def add_interactions(
     chosen = area.valid
     if place.pixel is not None:
         chosen = np.zeros_like(area.valid)
-        chosen[place.pixel[0] - place.view.row, place.pixel[1] - place.view.col] = True
+        chosen[place.in_view] = True
     first = len(groups) - len(pairs)
     for number, (a, b, _) in enumerate(pairs):
         values = area.falls[first + number] - area.falls[a] - area.falls[b]

@@ -33,6 +33,12 @@ class Place:
     pixel: tuple[int, int] | None
     text: str
 
+    @property
+    def in_view(self) -> tuple[int, int]:
+        """Row and column of the explained pixel in the view; a box has none."""
+        assert self.pixel is not None
+        return self.pixel[0] - self.view.row, self.pixel[1] - self.view.col
+
 
 def parse_numbers(text: str, count: int, option: str) -> tuple[float, ...]:
     """Return the numbers of `X,Y` or `XMIN,YMIN,XMAX,YMAX`.

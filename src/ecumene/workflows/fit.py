@@ -29,6 +29,7 @@ from ecumene.workflows.training_data import TrainingData
 from ecumene.workflows.uncertainty import SINGLE, Uncertainty, check_uncertainty, fit_members, with_dropout
 
 if TYPE_CHECKING:
+    from ecumene.samples.augmentation import Augmentation
     from ecumene.training.from_bundle import Beginning, Start
     from ecumene.training.options import TrainingOptions
 
@@ -203,6 +204,7 @@ def fit_network_system(
     progress: Progress,
     initial: Mapping[str, NDArray[Any]] | Beginning | None = None,
     frozen: Sequence[str] = (),
+    augmentation: Augmentation | None = None,
 ) -> Fitted:
     """Fit the network of a system on the training part, stopped by the validation part.
 
@@ -217,6 +219,7 @@ def fit_network_system(
         progress: Called with (epochs done, epochs, what).
         initial: Weights to begin with, by name (see `fit_network`), or a bundle to go on from.
         frozen: Beginnings of names of parameters that stay as they are.
+        augmentation: Of the training samples; None: the usual one for the channels' units.
 
     Raises:
         EcumeneError: If the training cannot work.
@@ -245,7 +248,8 @@ def fit_network_system(
             start.inputs,
             options=options.model_copy(update={"seed": seed, "log_dir": logs}),
             folder=place,
-            augmentation=augmentation_for(
+            augmentation=augmentation
+            or augmentation_for(
                 start.inputs,
                 spatial=system.patch_size > 1 or system.reads == "scene",
                 temporal=system.reads == "series",
@@ -292,7 +296,17 @@ def _start(
     if isinstance(initial, Beginning):
         return start_from(initial, name, inputs, objective)
     arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
+    if arguments.get("streams") == "by sensor":
+        arguments["streams"] = sensor_streams(inputs)
     return Start(arguments, inputs, dict(initial or {}), tuple(frozen))
+
+
+def sensor_streams(inputs: Sequence[InputBand]) -> list[list[int]]:
+    """Return the positions of each sensor's bands, sensors in the order in which they occur."""
+    streams: dict[str, list[int]] = {}
+    for position, band in enumerate(inputs):
+        streams.setdefault(band.sensor, []).append(position)
+    return list(streams.values())
 
 
 def _pixel_table(patches: PatchSet) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

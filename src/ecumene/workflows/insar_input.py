@@ -16,6 +16,7 @@ from odc.geo.geobox import GeoBox
 from ecumene.core.errors import ConfigurationError, ContractError, SceneError
 from ecumene.physics.interferometry.network import PairNetwork, make_network, parse_date
 from ecumene.scenes.formats.raster import inspect_raster
+from ecumene.scenes.grid import same_grid
 from ecumene.scenes.security import AllowedRoots
 
 _MAXIMUM_TABLE_BYTES = 16 << 20
@@ -91,7 +92,7 @@ def read_rasters(paths: Sequence[str | Path], *, nodata: float | None = None, cr
     grid: GeoBox | None = None
     for path in paths:
         information = inspect_raster(str(path), AllowedRoots.around([str(path)]), crs=crs)
-        if grid is not None and not _same_grid(information.geobox, grid):
+        if grid is not None and not same_grid(information.geobox, grid):
             raise SceneError(f"{path} lies on another grid than the first raster; bring all to one grid.")
         grid = information.geobox
         try:
@@ -110,13 +111,6 @@ def read_rasters(paths: Sequence[str | Path], *, nodata: float | None = None, cr
             names.append(information.descriptions[band] or Path(path).stem)
     assert grid is not None
     return RasterStack(np.stack(blocks), grid, tuple(names), tuple(Path(path) for path in paths))
-
-
-def _same_grid(one: GeoBox, other: GeoBox) -> bool:
-    if one.shape != other.shape or one.crs != other.crs:
-        return False
-    scale = max(abs(other.affine.a), abs(other.affine.e))
-    return bool(np.allclose(tuple(one.affine)[:6], tuple(other.affine)[:6], rtol=0, atol=1e-3 * scale))
 
 
 def order_by_pairs(stack: RasterStack, network: PairNetwork, what: str) -> NDArray[Any]:

@@ -22,9 +22,9 @@ from ecumene.catalogue.store import PLAN_NAME, WORK, Store, open_store
 from ecumene.catalogue.work import Outcome, SharedModel
 from ecumene.core.errors import ConfigurationError, EcumeneError, ProductError
 from ecumene.core.progress import Progress, silent
+from ecumene.core.threads import available_threads
 from ecumene.mapping.choosing import TREES
 from ecumene.mapping.options import MapOptions
-from ecumene.mapping.plan import available_threads
 from ecumene.models.bundle import Model
 from ecumene.models.contract import ModelSpec
 from ecumene.scenes.contract import SceneSource

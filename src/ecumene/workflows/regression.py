@@ -32,7 +32,7 @@ from ecumene.trust.regression_measures import interval_report
 from ecumene.trust.variance_choice import VarianceChoice, choose_variance
 from ecumene.workflows.evaluate import error_bar_figures
 from ecumene.workflows.fit import with_own_members
-from ecumene.workflows.training_data import TrainingData
+from ecumene.workflows.training_data import TrainingData, require_pair
 
 SERIES_FROM = 3
 MOST_PIXELS = 200_000
@@ -78,7 +78,8 @@ def choose_number_system(name: str, stack: SceneStack) -> System:
         raise ConfigurationError(
             f"{name} learns from a series, but only one date was given; add dates or choose another --system."
         )
-    if system.kind != "network":
+    require_pair(system, stack)
+    if system.kind != "network" or system.objective == "change":
         raise ConfigurationError(f"{name} learns classes only; choose a network for numbers, such as unet-small.")
     if system.task == "regression":
         return system

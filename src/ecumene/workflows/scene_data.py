@@ -41,6 +41,8 @@ def open_system_data(
         ConfigurationError: If no data set is named, or the system learns another kind of answer.
         EcumeneError: If files are missing, cut short or of another layout.
     """
+    if system.reads == "pair":
+        raise ConfigurationError(f"{system.name} learns what changed between two dates; train it with `ecumene train`.")
     chosen = name or (system.data_sets[0] if system.data_sets else None)
     if chosen is None:
         raise ConfigurationError(

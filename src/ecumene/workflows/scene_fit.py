@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import ConfigurationError, EcumeneError
+from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.core.progress import Progress
 from ecumene.indicators.label_ranking import ranking_metrics
 from ecumene.indicators.scene_accuracy import class_metrics, label_metrics
@@ -33,7 +33,13 @@ from ecumene.trust.label_measures import label_calibration
 from ecumene.trust.label_scaling import choose_label_scaling
 from ecumene.trust.outlier import CombinedDetector
 from ecumene.trust.scaling import IDENTITY
-from ecumene.workflows.calibrate import LabelledPixels, fit_trust, probabilities_of, results_of_scenes
+from ecumene.workflows.calibrate import (
+    LabelledPixels,
+    fit_trust,
+    probabilities_of,
+    require_finite,
+    results_of_scenes,
+)
 from ecumene.workflows.evaluate import evaluate_classifier
 from ecumene.workflows.fit import class_objective, fit_network_system, training_options
 from ecumene.workflows.scene_data import resolution_of, scene_statistics
@@ -164,11 +170,15 @@ def fit_scene_trust(
 
     Returns:
         The model, and sentences about what could not be fitted or promised.
+
+    Raises:
+        ModelError: If the model's output is not finite.
     """
     if has_classes(model):
         return fit_trust(model, train, held_out, coverage=coverage, false_alarm_rate=false_alarm_rate, seed=seed)
     known = results_of_scenes(model, train, limit=20_000, seed=seed)
     fresh = results_of_scenes(model, held_out, seed=seed)
+    require_finite(known, fresh)
     model, notes = _calibrate_labels(model, fresh)
     detector = CombinedDetector.fit(known.features, seed=seed)
     try:
@@ -182,7 +192,7 @@ def _calibrate_labels(model: Model, fresh: LabelledPixels) -> tuple[Model, list[
     """Fit the scaling of the logits of several labels on images that the model has not learned from."""
     try:
         choice = choose_label_scaling(fresh.output, fresh.target, fresh.group, members=model.objective.members)
-    except EcumeneError as error:
+    except LabelError as error:
         own = f"The probabilities of the labels are the network's own: {str(error)[0].lower()}{str(error)[1:]}"
         return model.with_trust(calibration=Calibration(scaling=IDENTITY)), [own]
     notes = [choice.note]

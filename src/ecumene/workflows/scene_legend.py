@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import ConfigurationError, LabelError
+from ecumene.core.errors import LabelError
 from ecumene.legends import Legend
-from ecumene.legends.crosswalk import Crosswalk, get_crosswalk, read_crosswalk
-from ecumene.legends.library import get_legend, list_legends
 from ecumene.models.bundle import Model
 from ecumene.samples.contract import IGNORE
 from ecumene.samples.datasets import DataSet
+from ecumene.workflows.crosswalk_choice import find_crosswalk
 
 
 @dataclass(frozen=True)
@@ -58,19 +57,23 @@ class Restated:
         }
 
 
-def restate(data: DataSet, legend: str | None, crosswalk: str | Path | None = None) -> Restated:
+def restate(
+    data: DataSet, legend: str | None, crosswalk: str | Path | None = None, source: str | None = None
+) -> Restated:
     """Return a data set in another legend.
 
     Args:
         data: One class or several labels an image.
         legend: Name of a published legend; not needed with a crosswalk of one's own.
         crosswalk: A file of one's own instead of the published crosswalk; see `legends.crosswalk.read_crosswalk`.
+        source: Published legend whose class names the data set uses, where its own legend is no published one.
 
     Raises:
         ConfigurationError: If there is no such legend or no way to it.
-        LabelError: If a class of the images is more than one class there, or fewer than two classes are left.
+        LabelError: If nothing says which published legend the classes are of, a class of the images is more than one
+            class there, or fewer than two classes are left.
     """
-    walk = _choose(data.legend, legend, crosswalk)
+    walk = find_crosswalk(data.legend, legend, crosswalk, source, "--source-legend")
     images = _images_of(data)
     for name in walk.split:
         row = walk.shares[walk.source.index_of(name)]
@@ -107,25 +110,6 @@ def _images_of(data: DataSet) -> dict[str, int]:
 
 def _numbered(data: DataSet) -> list[tuple[int, str]]:
     return list(enumerate(data.legend.names))
-
-
-def _choose(own: Legend, legend: str | None, crosswalk: str | Path | None) -> Crosswalk:
-    if crosswalk is not None:
-        walk = read_crosswalk(crosswalk)
-        if legend is not None and walk.target.name != legend:
-            raise ConfigurationError(f"The crosswalk goes to {walk.target.name}, not to {legend}; leave out --legend.")
-        return walk.of(own)
-    assert legend is not None
-    get_legend(legend)
-    published = list_legends()
-    fitting = [name for name in published if set(own.names) <= set(get_legend(name).names)]
-    fitting = [own.name] if own.name in fitting else fitting
-    if not fitting:
-        raise ConfigurationError(
-            f"The classes of {own.name} are those of no published legend, so that there is no way to {legend}; give "
-            "your own --crosswalk."
-        )
-    return get_crosswalk(fitting[0], legend).of(own)
 
 
 def _restated(data: DataSet, target: Legend, classes: dict[str, str | None], origin: str) -> Restated:

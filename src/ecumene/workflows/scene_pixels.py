@@ -75,6 +75,8 @@ def fit_pixels(
             "says which systems do."
         )
     check_uncertainty(uncertainty, system)
+    if initial is not None and system.kind != "network":
+        raise ConfigurationError(f"{system.name} is no network and cannot go on from a model; leave out --from.")
     known = {part: as_pixels(sets[part]) for part in (Part.TRAIN, Part.VALIDATION)}  # type: ignore[arg-type]
     if system.kind != "network" and len(known[Part.VALIDATION]):
         # Nothing has to stop what is fitted in one go, so that it learns from these pixels too.

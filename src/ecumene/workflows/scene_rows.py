@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +16,14 @@ from ecumene.samples.contract import IGNORE, Part
 from ecumene.samples.datasets import DataSet
 from ecumene.samples.scene_set import SceneSamples
 from ecumene.systems import System
+from ecumene.training.fit_svm import LIMIT, draw_evenly
 from ecumene.training.provenance import make_inputs
 from ecumene.workflows.fit import Fitted, class_objective, fit_table
 from ecumene.workflows.scene_data import scene_statistics
 from ecumene.workflows.training_data import TrainingData
 
 _BATCH = 512
+_DRAW = 25  # a stream of its own beside those of the fit
 
 
 def fit_image_rows(
@@ -28,7 +31,8 @@ def fit_image_rows(
 ) -> Fitted:
     """Fit a forest or a support vector machine on the statistics of images with one class each.
 
-    Training and validation part are learned from, because nothing has to stop what is fitted in one go.
+    Training and validation part are learned from, because nothing has to stop what is fitted in one go. Of a machine
+    only the images are read that it learns from, drawn evenly from the classes.
 
     Args:
         system: What to fit.
@@ -47,10 +51,11 @@ def fit_image_rows(
     if np.asarray(data.label).ndim != 1 or np.asarray(data.label).dtype.kind == "f":
         raise ConfigurationError(f"{system.name} learns one class an image, but {data.info.name} has other answers.")
     parts = (Part.TRAIN, Part.VALIDATION)
+    sources: list[SceneSamples] = [sets[part] for part in parts]  # type: ignore[misc]  # whole images here
     tables = []
-    for number, part in enumerate(parts):
+    for number, (source, wanted) in enumerate(zip(sources, _learned_from(system, sources, seed), strict=True)):
         progress(number, len(parts), "statistics of the images")
-        tables.append(statistics_table(sets[part]))  # type: ignore[arg-type]  # whole images here
+        tables.append(statistics_table(source, wanted))
     rows, target = (np.concatenate(columns) for columns in zip(*tables, strict=True))
     if len(rows) == 0:
         raise LabelError("No image with a class has data; give more images or another share (--train-share).")
@@ -60,9 +65,22 @@ def fit_image_rows(
     return replace(fitted, patch_size=data.patch_size, summary={"images": len(target)})
 
 
-def statistics_table(images: SceneSamples) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return (statistics `[N, F]`, classes `[N]`) of the images that have a class and a valid pixel."""
-    known = np.flatnonzero(np.asarray(images.label) != IGNORE)
+def _learned_from(system: System, sources: Sequence[SceneSamples], seed: int) -> list[NDArray[np.intp]]:
+    """Return which images of each source are read: all with a class, or no more than a machine learns from."""
+    labels = [np.asarray(source.label, np.int64) for source in sources]
+    known = [np.flatnonzero(label != IGNORE) for label in labels]
+    if system.kind != "svm":
+        return known
+    target = np.concatenate([label[here] for label, here in zip(labels, known, strict=True)])
+    drawn = draw_evenly(target, int(system.training.get("limit", LIMIT)), np.random.default_rng([seed, _DRAW]))
+    chosen = np.zeros(len(target), bool)
+    chosen[drawn] = True
+    ends = np.cumsum([len(here) for here in known])[:-1]
+    return [here[kept] for here, kept in zip(known, np.split(chosen, ends), strict=True)]
+
+
+def statistics_table(images: SceneSamples, known: NDArray[np.intp]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return (statistics `[N, F]`, classes `[N]`) of those of the images `known`, which have a class, with data."""
     batches = [known[start : start + _BATCH] for start in range(0, len(known), _BATCH)]
     found = [image_statistics(images.read(batch).image) for batch in batches]
     if not found:

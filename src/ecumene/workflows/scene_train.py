@@ -60,6 +60,7 @@ def train_scene_model(
     data_options: Mapping[str, Any] | None = None,
     legend: str | None = None,
     crosswalk: str | Path | None = None,
+    source_legend: str | None = None,
     split: str | None = None,
     train_share: float | None = None,
     uncertainty: str = "single",
@@ -83,6 +84,7 @@ def train_scene_model(
         data_options: Options of the data set instead of the system's.
         legend: Published legend whose classes are learned instead of the data set's own; see `scene_legend.restate`.
         crosswalk: A file of one's own that leads there.
+        source_legend: Published legend whose class names the data set uses, where its own is no published one.
         split: `official`, `random` or `spatial`; None: as the system's first protocol says.
         train_share: Share of the images that is not the test part; None: as that protocol says.
         uncertainty: As for `train_model`.
@@ -108,7 +110,9 @@ def train_scene_model(
     protocol = choose_protocol(chosen, split, train_share)
     data = open_system_data(chosen, folder, data_set, {**protocol.data_options, **(data_options or {})})
     resolution_of(data)
-    restated = restate(data, legend, crosswalk) if legend is not None or crosswalk is not None else None
+    if source_legend is not None and legend is None:
+        raise ConfigurationError("--source-legend says where a --legend is reached from; give that one, too.")
+    restated = restate(data, legend, crosswalk, source_legend) if legend is not None or crosswalk is not None else None
     if restated is not None:
         data = restated.data
     parts = split_data_set(data, protocol, seed)

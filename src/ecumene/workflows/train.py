@@ -25,6 +25,7 @@ from ecumene.workflows.evaluate import evaluate_classifier
 from ecumene.workflows.export import add_graphs, check_graphs
 from ecumene.workflows.fit import Fitted, class_objective, fit_system, remove_training_files
 from ecumene.workflows.holdout import write_holdout
+from ecumene.workflows.pair_decision import choose_change_threshold, settle_change
 from ecumene.workflows.regression import (
     choose_number_system,
     evaluate_numbers,
@@ -35,7 +36,7 @@ from ecumene.workflows.regression import (
 )
 from ecumene.workflows.shift import BAND_QUANTILES, training_quantiles
 from ecumene.workflows.stacks import Declaration, Paths, open_stack
-from ecumene.workflows.training_data import collect_training_data
+from ecumene.workflows.training_data import collect_training_data, require_pair
 from ecumene.workflows.uncertainty import check_uncertainty, parse_uncertainty
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ def choose_system(name: str, stack: SceneStack, labels: LabelRaster) -> System:
         raise ConfigurationError(
             f"{name} learns from a series, but only one date was given; add dates or choose another --system."
         )
+    if system.data_sets == ("growth-sites",):
+        raise ConfigurationError(f"{name} learns from several places at once; give their folder with --data.")
+    require_pair(system, stack)
     return system
 
 
@@ -184,7 +188,7 @@ def train_model(
     if isinstance(raster, TargetRaster):
         objective = number_objective(chosen, raster, target_unit, data)
     else:
-        objective = class_objective(chosen, raster.legend)
+        objective = settle_change(class_objective(chosen, raster.legend), data[Part.TRAIN])
     fitted = fit_system(
         chosen,
         stack,
@@ -216,6 +220,7 @@ def train_model(
         false_alarm_rate=false_alarm_rate,
         seed=seed,
     )
+    model = choose_change_threshold(model, data[Part.TRAIN], seed=seed)
     figures = evaluate(model, data[Part.TEST], seed=seed)
     model = model.with_training(accuracy=figures, notes=notes)
     if holdout is not None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ecumene.core.errors import LabelError
+from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.samples.contract import Part
 from ecumene.samples.labels import LabelRaster
 from ecumene.samples.patch_set import PatchSet
 from ecumene.samples.patches import collect_patches, collect_pixels
 from ecumene.samples.split import Split
 from ecumene.samples.targets import TargetRaster
+from ecumene.scenes.complete import CompleteStack
+from ecumene.scenes.contract import Stack
 from ecumene.scenes.stack import SceneStack
 from ecumene.systems import System
 
 Labels = LabelRaster | TargetRaster
+PAIR = 2
 PARTS = (Part.TRAIN, Part.VALIDATION, Part.CALIBRATION, Part.TEST)
 
 
@@ -30,15 +33,28 @@ class TrainingData:
         return self.parts[part]
 
 
-def _frames(stack: SceneStack, system: System) -> list[SceneStack]:
-    """A system that reads images sees every date as a sample of its own; others see the whole series."""
+def require_pair(system: System, stack: Stack) -> None:
+    """Refuse a system of two dates where the scenes have another number of them.
+
+    Raises:
+        ConfigurationError: If they do not make a pair.
+    """
+    if system.reads == "pair" and len(stack.times) != PAIR:
+        raise ConfigurationError(
+            f"{system.name} learns what changed between two dates, but the scenes have {len(stack.times)}; give the "
+            "scenes of one date before and of one date after."
+        )
+
+
+def _frames(stack: SceneStack, system: System) -> Sequence[Stack]:
+    """A system that reads images sees every date as a sample of its own; others see the whole series, or the pair."""
     if system.reads == "image" and len(stack.times) > 1:
         return [stack.at(position) for position in range(len(stack.times))]
-    return [stack]
+    return [CompleteStack(stack)] if system.reads == "pair" else [stack]
 
 
 def _collect(
-    stack: SceneStack, labels: Labels, split: Split, part: Part, system: System, seed: int, limit: int | None
+    stack: Stack, labels: Labels, split: Split, part: Part, system: System, seed: int, limit: int | None
 ) -> PatchSet:
     if system.patch_size == 1:
         return collect_pixels(stack, labels, split, part, limit_per_class=limit, seed=seed)

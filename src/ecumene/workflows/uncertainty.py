@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -157,7 +157,12 @@ def fit_members(
     if uncertainty.method == "ensemble":
         return _ensemble(uncertainty.members, system.network, arguments, objective, train, seed, folder)
     result = train(seed, folder, arguments)
-    summary: dict[str, Any] = {"best_epoch": result.best_epoch, "seconds": round(result.seconds, 1)}
+    summary: dict[str, Any] = {
+        "best_epoch": result.best_epoch,
+        "epochs_done": len(result.history),
+        "ended_by": result.ended_by,
+        "seconds": round(result.seconds, 1),
+    }
     if uncertainty.method == "single":
         return MemberFit({"name": system.network, "arguments": arguments}, result.state, objective, summary)
     summary["uncertainty"] = {"method": uncertainty.method, "members": uncertainty.members}
@@ -218,15 +223,16 @@ def _ensemble(
     folder: Path,
 ) -> MemberFit:
     weights: dict[str, NDArray[Any]] = {}
-    epochs, seconds = [], 0.0
+    results: list[FitResult] = []
     for number in range(members):
         result = train(seed + _SEED_STEP * number, folder / f"member-{number}", arguments)
         weights |= {f"bases.{number}.{name}": array for name, array in result.state.items()}
-        epochs.append(result.best_epoch)
-        seconds += result.seconds
+        results.append(replace(result, state={}))
     summary = {
-        "best_epoch": epochs,
-        "seconds": round(seconds, 1),
+        "best_epoch": [result.best_epoch for result in results],
+        "epochs_done": [len(result.history) for result in results],
+        "ended_by": [result.ended_by for result in results],
+        "seconds": round(sum(result.seconds for result in results), 1),
         "uncertainty": {"method": "ensemble", "members": members},
     }
     return MemberFit(_around("ensemble", network, arguments, members), weights, Members(objective, members), summary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from ecumene.core.errors import ConfigurationError, ProductError
 from ecumene.core.optional import require
 
 if TYPE_CHECKING:
+    from ecumene.models.bundle import Model
     from ecumene.viewer.server.extension import Extension
     from ecumene.viewer.server.library import Library, ModelFigures
 
@@ -26,7 +27,7 @@ class ViewOptions:
         host: Address to listen on.
         port: First port that is tried; the next free one is taken.
         browser: Open a browser.
-        models: Bundles whose figures feed the charts; each belongs to the products that were made by it.
+        models: Bundles, loaded or as folders, whose figures feed the charts; each belongs to the products that it made.
         assessment: JSON of `assess`, of the only product.
         basemap: Address of map tiles that the browser fetches, with {z}, {x}, {y}; None: no base map.
         attribution: Who made the base map.
@@ -37,7 +38,7 @@ class ViewOptions:
     host: str = "127.0.0.1"
     port: int = 8765
     browser: bool = True
-    models: tuple[Path, ...] = ()
+    models: tuple[Path | Model, ...] = ()
     assessment: Path | None = None
     basemap: str | None = None
     attribution: str = ""
@@ -93,6 +94,10 @@ def view_products(
     if how.basemap is not None:
         origin_of(how.basemap)  # says what is wrong with it
     require_assets()
+    if how.scenes:  # what explains places is needed twice, and all of its weights are checked when it is loaded
+        from ecumene.models.bundle import Model
+
+        how = replace(how, models=tuple(map(Model.of, how.models)))
     library = make_library(folders, how)
     parts = [*extensions]
     if how.scenes:
@@ -138,14 +143,14 @@ def make_library(folders: Sequence[str | Path], options: ViewOptions | None = No
     products = [entry for entry in library.entries.values() if isinstance(entry, ProductEntry)]
     if assessment is not None and len(library.entries) != 1:
         raise ConfigurationError("--assessment belongs to one product; give that product alone.")
-    used = {(entry.product.properties.get("ecumene:model") or {}).get("checksum") for entry in products}
+    used = {entry.product.model_checksum for entry in products}
     if figures and not used & set(figures):
         raise ConfigurationError("--model is not the model that made any of these products; give that one.")
     return library
 
 
-def model_figures(folders: Sequence[Path]) -> dict[str, ModelFigures]:
-    """Return what model bundles state about themselves, by the checksum that products name.
+def model_figures(bundles: Sequence[Path | Model]) -> dict[str, ModelFigures]:
+    """Return what model bundles, loaded or as folders, state about themselves, by the checksum that products name.
 
     Raises:
         ModelError: If a folder is no bundle.
@@ -153,7 +158,7 @@ def model_figures(folders: Sequence[Path]) -> dict[str, ModelFigures]:
     from ecumene.models.bundle import Model
     from ecumene.viewer.server.library import ModelFigures
 
-    models = [Model.load(folder) for folder in folders]
+    models = [Model.of(bundle) for bundle in bundles]
     return {
         model.checksum: ModelFigures(
             model.spec.training.get("accuracy") or {},

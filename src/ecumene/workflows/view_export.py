@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ def export_products(
     *,
     overwrite: bool = False,
     progress: Progress = silent,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Write a static site that shows products on any web server, without Python.
 
@@ -28,6 +29,7 @@ def export_products(
         options: Models and assessment for the charts, base map; the others have no meaning here.
         overwrite: Replace an earlier export.
         progress: Called with (products done, products, what).
+        warn: Called with what must not be overlooked, one sentence each.
 
     Returns:
         The folder.
@@ -42,4 +44,5 @@ def export_products(
 
     how = options or ViewOptions()
     basemap = {"tiles": how.basemap, "attribution": how.attribution} if how.basemap else None
-    return export_site(make_library(folders, how), Path(out), overwrite=overwrite, basemap=basemap, progress=progress)
+    library = make_library(folders, how)
+    return export_site(library, Path(out), overwrite=overwrite, basemap=basemap, progress=progress, warn=warn)

@@ -67,10 +67,10 @@ def matching_model(product: Product, folder: str | Path) -> Model:
         ModelError: If it cannot be loaded, or another one made the product.
     """
     model = Model.load(Path(folder))
-    stated = product.properties.get("ecumene:model") or {}
-    if stated.get("checksum") != model.checksum:
+    if product.model_checksum != model.checksum:
+        maker = (product.properties.get("ecumene:model") or {}).get("name") or "no model"
         raise ModelError(
-            f"The model {model.spec.name} did not make {product.folder.name}, which was made by "
-            f"{stated.get('name') or 'no model'}; give the model that made it, or leave --model out."
+            f"The model {model.spec.name} did not make {product.folder.name}, which was made by {maker}; give the "
+            "model that made it, or leave --model out."
         )
     return model

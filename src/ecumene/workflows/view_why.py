@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import ConfigurationError, SceneError
+from ecumene.core.errors import ConfigurationError
 from ecumene.core.progress import silent
-from ecumene.core.window import Window
+from ecumene.core.threads import available_threads
 from ecumene.explanation.occlusion import Group, Occluder, input_groups
 from ecumene.explanation.scores import Scores
-from ecumene.mapping.checksums import time_text
 from ecumene.models.bundle import Model
 from ecumene.scenes.contract import Stack
 from ecumene.workflows import explain_methods as run
@@ -86,13 +84,13 @@ class PointExplainer:
 
     def _explained(self, place: Place) -> Explanation:
         groups = _groups(self.scores.model, self.stack)
-        channel = _channel(self.scores, self.stack, place)
+        channel = run.decided(self.scores, self.stack, place, None, "choose another place")
         occluder = Occluder.of(self.scores.model.spec.inputs)
         area = run.area_effects(self.scores, self.stack, place.view, groups, occluder, channel, silent)
         explanation = Explanation(
             target=self.scores.names[channel],
             unit=self.scores.unit,
-            score=float(area.score[_inside(place)]),
+            score=run.score_of(area, place),
             place=place.text,
             model=self.scores.model.spec.name,
             baseline=occluder.baseline,
@@ -111,32 +109,9 @@ class PointExplainer:
         ]
 
 
-def _inside(place: Place) -> tuple[int, int]:
-    """Return row and column of the pixel in the view."""
-    assert place.pixel is not None
-    return place.pixel[0] - place.view.row, place.pixel[1] - place.view.col
-
-
-def _channel(scores: Scores, stack: Stack, place: Place) -> int:
-    """Return the channel of the largest score at a place.
-
-    Raises:
-        SceneError: If it has no data.
-    """
-    assert place.pixel is not None
-    seen = run.see(scores, stack, Window(*place.pixel, 1, 1))
-    row, col = place.pixel[0] - seen.window.row, place.pixel[1] - seen.window.col
-    if not seen.valid[row, col]:
-        raise SceneError("The scenes have no data here in all of the model's bands; choose another place.")
-    values = run.all_scores(scores, seen)[:, row, col]
-    return int(values.argmax()) if scores.layer.role == "probability" else 0
-
-
 def _groups(model: Model, stack: Stack) -> tuple[Group, ...]:
     """Return sensors, bands and dates, which are hidden one after the other."""
-    dates = [(time_text(time) or f"frame {number + 1}")[:10] for number, time in enumerate(stack.times)]
-    names = dates if len(set(dates)) == len(dates) else [f"{name} ({k + 1})" for k, name in enumerate(dates)]
-    return input_groups(model.spec.inputs, names)
+    return input_groups(model.spec.inputs, run.date_names(stack))
 
 
 def _sections(explanation: Explanation) -> list[dict[str, Any]]:
@@ -157,7 +132,7 @@ def _sections(explanation: Explanation) -> list[dict[str, Any]]:
 
 def open_why(
     library: Library,
-    models: Sequence[Path],
+    models: Sequence[Path | Model],
     scenes: Sequence[str],
     declaration: Mapping[str, Any] | None = None,
 ) -> Extension:
@@ -165,7 +140,7 @@ def open_why(
 
     Args:
         library: The products.
-        models: The one model.
+        models: The one model, or its folder.
         scenes: Its scenes, one path an acquisition.
         declaration: What the scenes' files do not say (`sensor`, `level`, ...).
 
@@ -179,7 +154,7 @@ def open_why(
 
     if len(models) != 1:
         raise ConfigurationError("--scenes lets the page explain places, for which it needs one --model.")
-    model = Model.load(models[0])
+    model = Model.of(models[0])
     if model.spec.patch_size is not None:
         raise ConfigurationError("This model judges whole images; explain one with: ecumene explain.")
     masked = bool(model.spec.training.get("mask_clouds", True))
@@ -189,7 +164,7 @@ def open_why(
     if inputs > MOST_STEPS:
         raise ConfigurationError(f"The model has {inputs} inputs, too many to hide for a click; use ecumene explain.")
     entries = _entries(library, model.checksum)
-    scores = _Watched(model, max(1, (os.cpu_count() or 2) // 2))
+    scores = _Watched(model, max(1, available_threads() // 2))
     explain: Mapping[str, PointExplainer] = {
         entry.identifier: PointExplainer(scores, stack, entry) for entry in entries
     }
@@ -201,7 +176,7 @@ def _entries(library: Library, checksum: str) -> list[ProductEntry]:
     from ecumene.viewer.server.library import ProductEntry
 
     products = [entry for entry in library.entries.values() if isinstance(entry, ProductEntry)]
-    made = [e for e in products if (e.product.properties.get("ecumene:model") or {}).get("checksum") == checksum]
+    made = [entry for entry in products if entry.product.model_checksum == checksum]
     found = [entry for entry in made if entry.description["georeferenced"]]
     if not found:
         raise ConfigurationError(
@@ -216,7 +191,7 @@ def _check_local(stack: Stack) -> None:
     Raises:
         ConfigurationError: If a scene lies on another machine.
     """
-    from ecumene.scenes.handles import is_remote
+    from ecumene.scenes.security import is_remote
 
     hrefs = [(source.id, band.href) for source in stack.sources for band in source.bands]
     hrefs += [(source.id, source.mask.href) for source in stack.sources if source.mask and source.mask.href]

@@ -180,6 +180,17 @@ class _Store:
     _open: OrderedDict[str, Source] = field(default_factory=OrderedDict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def product(self, unit: str) -> Product:
+        """Open the product of a unit.
+
+        Raises:
+            ProductError: If it leads out of the collection, or is damaged.
+        """
+        folder = self.folder / TILES / unit
+        if not folder.resolve().is_relative_to(self.folder.resolve()):
+            raise ProductError(f"The tile {unit} leads out of its collection; it is not opened.")
+        return open_product(folder)
+
     def source(self, unit: str) -> Source:
         """Return the product of a unit with its layers' descriptions."""
         from ecumene.viewer.server.tiles import Source
@@ -188,12 +199,9 @@ class _Store:
             if unit in self._open:
                 self._open.move_to_end(unit)
                 return self._open[unit]
-        folder = self.folder / TILES / unit
-        if not folder.resolve().is_relative_to(self.folder.resolve()):
-            raise ProductError(f"The tile {unit} leads out of its collection; it is not opened.")
-        product = open_product(folder)
+        product = self.product(unit)
         layers = {
-            name: describe_layer(product, layer, header_of(folder, layer.path), "")
+            name: describe_layer(product, layer, header_of(product.folder, layer.path), "")
             for name, layer in product.layers.items()
         }
         found = Source(product, layers)
@@ -233,7 +241,7 @@ class CollectionEntry:
     def description(self) -> Mapping[str, Any]:
         """As `layers.describe_product` gives it, with the collection's place."""
         west, south, east, north, side = self.store.index.extent(self.day)
-        number = self.store.index.count(self.day)
+        number = self.number()
         about = dict(describe_product(self._model, identifier=self.identifier))
         # A tile of the page is 360 / 2^z degrees wide: it may touch this many units of `side` degrees.
         across = max(1.0, math.sqrt(MOST_SOURCES) - 1.0)
@@ -277,9 +285,13 @@ class CollectionEntry:
             "url": f"api/products/{self.identifier}/vectors/{FOOTPRINTS}",
         }
 
+    def number(self) -> int:
+        """Return how many products there are."""
+        return self.store.index.count(self.day)
+
     def boxes(self) -> list[tuple[str, Box]]:
         """Return every product's name and box in degrees; west is larger than east across the antimeridian."""
-        rows = self.store.index.boxes(self.day, None, self.store.index.count(self.day))
+        rows = self.store.index.boxes(self.day, None, self.number())
         return [(unit, (west, south, east, north)) for unit, west, south, east, north in rows]
 
     @cached_property
@@ -352,7 +364,7 @@ class CollectionEntry:
         return {
             "type": "FeatureCollection",
             "features": features,
-            "total": self.store.index.count(self.day),
+            "total": self.number(),
             "returned": len(features),
             "truncated": len(rows) > limit,
         }

@@ -194,8 +194,7 @@ def open_library(
             continue
         product = open_product(folder)
         identifier = identifier_for(folder.resolve().name, library.entries)
-        model = product.properties.get("ecumene:model") or {}
-        known = (figures or {}).get(str(model.get("checksum")))
+        known = (figures or {}).get(product.model_checksum)
         entry = ProductEntry(product, identifier, known, assessment)
         _ = entry.description  # so that damage is said before the page opens
         library.entries[identifier] = entry

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import warnings
 from collections import OrderedDict
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ProductError
+from ecumene.core.threads import available_threads
 from ecumene.viewer.painting import levels, missing, paint, physical, to_palette_png, to_png
 from ecumene.viewer.rasters import checked_path, safe_environment
 from ecumene.viewer.relief import heights_of, terrarium
@@ -72,11 +72,6 @@ class TileCache:
             while self._bytes > self._limit:
                 self._bytes -= self._cost(self._tiles.popitem(last=False)[1])
 
-    @property
-    def size(self) -> int:
-        """What is kept, in bytes."""
-        return self._bytes
-
     @staticmethod
     def _cost(tile: bytes) -> int:
         return len(tile) + TILE_ENTRY_BYTES
@@ -95,7 +90,7 @@ class TileMaker:
         warnings.simplefilter("ignore", NoOverviewWarning)  # the product's description says it, once
         self._files = OpenFiles()
         self._cache = TileCache(cache_bytes)
-        number = min(max(2, os.cpu_count() or 2), MOST_DRAWING_THREADS)
+        number = min(max(2, available_threads()), MOST_DRAWING_THREADS)
         self.threads = ThreadPoolExecutor(number, thread_name_prefix="tiles")
 
     def tile(self, sources: Sequence[Source], layer: str, z: int, x: int, y: int, look: TileLook) -> bytes:
@@ -140,7 +135,8 @@ class TileMaker:
             ProductError: If a file cannot be read.
         """
         name, look = about["layer"], TileLook(about["band"])
-        key = _key(sources, name, (z, x, y), look, kind="relief")
+        # A product of a collection is raised above the collection's lowest level, alone above its own.
+        key = _key(sources, name, (z, x, y), look, kind=f"relief above {about['lowest']!r}")
         found = self._cache.get(key)
         if found is None:
             ground = np.full((look.size, look.size), np.nan)
@@ -254,9 +250,13 @@ def _key(
         look.size,
     ]
     for source in sources:
+        # One file may be shown alone and as part of a collection, which have ramps and error bars of their own.
+        about = source.layers[layer]
+        parts.append((about["colormap"], [band["limits"] for band in about["bands"][look.band - 1 : look.band]]))
         names = [layer]
-        if look.fade > 0 and source.layers[layer]["uncertainty"] is not None:
-            names.append(source.layers[layer]["uncertainty"]["layer"])
+        if look.fade > 0 and about["uncertainty"] is not None:
+            names.append(about["uncertainty"]["layer"])
+            parts.append((about["uncertainty"]["low"], about["uncertainty"]["high"]))
         for name in names:
             path = checked_path(source.product.folder, source.product.path(name))
             parts.append((str(path), path.stat().st_mtime_ns))

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from ecumene.core.errors import EcumeneError, ProductError
 from ecumene.viewer.server.extension import Extension
 from ecumene.viewer.server.routes import REFUSALS, Identifier, Problem
+from ecumene.viewer.server.writing import require_same_origin
 
 NAME = "why"
 """Key of the extension's description in the page's data."""
@@ -107,8 +108,7 @@ def why_extension(explain: Mapping[str, Explain]) -> Extension:
         lat: Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False, description="Degrees.")],
     ) -> dict[str, Any]:
         """Say which inputs decided at a place; computed now, one place at a time."""
-        if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-            raise HTTPException(403, "Requests of other pages are refused.")
+        require_same_origin(request)
         return await desk.answer(request, product, lon, lat)
 
     return Extension(NAME, router, {"products": sorted(explain)})

@@ -1,4 +1,4 @@
-"""The check of the few requests that may write: same origin, a secret of this run, JSON, bounded size."""
+"""What a request must be: of the page itself; to write also with a secret of this run, JSON, of bounded size."""
 
 from __future__ import annotations
 
@@ -12,6 +12,23 @@ if TYPE_CHECKING:
     from fastapi import Request
 
 TOKEN_HEADER = "x-ecumene-token"  # noqa: S105  # the name of the header, no secret
+
+
+def require_same_origin(request: Request) -> None:
+    """Refuse what another page asks for.
+
+    Browsers name the page that asks in `Sec-Fetch-Site`, and in `Origin` where it is another one or the request may
+    write; older ones send the second alone, and what is no browser may send neither.
+
+    Raises:
+        fastapi.HTTPException: 403 with a sentence.
+    """
+    from fastapi import HTTPException
+
+    origin = request.headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc != request.headers.get("host", "")
+    if foreign or request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        raise HTTPException(403, "Requests of other pages are refused.")
 
 
 @dataclass(frozen=True)
@@ -40,11 +57,7 @@ class WriteGuard:
         given = request.headers.get(TOKEN_HEADER, "")
         if not hmac.compare_digest(given.encode(), self.token.encode()):
             raise HTTPException(403, "The page must be opened by the address that the command printed.")
-        origin = request.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
-            raise HTTPException(403, "Requests of other pages are refused.")
-        if request.headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-            raise HTTPException(403, "Requests of other pages are refused.")
+        require_same_origin(request)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             raise HTTPException(415, "The body must be JSON.")
         length = request.headers.get("content-length", "")
