@@ -12,10 +12,12 @@ from ecumene.legends import Legend
 from ecumene.legends.legend import LegendClass
 from ecumene.objectives import (
     ChangeSegmentation,
+    JaccardSegmentation,
     Members,
     MultiLabel,
     MultivariateRegression,
     PixelRegression,
+    Restoration,
     SceneClassification,
     Segmentation,
     SettlementZones,
@@ -45,6 +47,8 @@ OBJECTIVES = [
     Members(REGRESSION, 5),
     Members(MultivariateRegression(("a", "b")), 2),
     ChangeSegmentation(Legend.from_names(["same", "changed"]), "changed", threshold=0.66),
+    JaccardSegmentation(LEGEND),
+    Restoration(("a", "b")),
 ]
 FLOATS = st.floats(-30, 30, width=32)
 

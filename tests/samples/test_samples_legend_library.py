@@ -6,7 +6,7 @@ from ecumene.legends.library import get_legend, list_legends
 SIZES = {
     "corine_level1": 5, "corine_level2": 15, "corine_level3": 44, "dynamic_world": 9, "eurosat": 10, "igbp": 17,
     "igbp_simplified": 10, "lcz": 17, "urban_atlas": 27, "worldcover": 11,
-    "pavia_university": 9, "indian_pines": 16, "salinas": 16, "houston_2013": 15,
+    "pavia_university": 9, "indian_pines": 16, "salinas": 16, "houston_2013": 15, "ucm_multilabel": 17,
 }  # fmt: skip
 
 
