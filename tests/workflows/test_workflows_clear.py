@@ -17,6 +17,8 @@ from ecumene.workflows.clear import clear_scenes
 from ecumene.workflows.restoration_scenes import series_of, train_on_scenes
 from ecumene.workflows.stacks import open_stack
 
+pytestmark = pytest.mark.slow  # the oldest versions run without them
+
 DAYS = (10, 30, 50, 80)
 CLOUD = disc(30, 40, 18)
 

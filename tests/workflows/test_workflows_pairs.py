@@ -17,6 +17,8 @@ from ecumene.models.bundle import Model  # noqa: E402
 from ecumene.systems import get_system  # noqa: E402
 from ecumene.workflows.pair_train import choose_test  # noqa: E402
 
+pytestmark = pytest.mark.slow  # the oldest versions run without them
+
 SIDE, BANDS = 64, ("B1", "B2", "B3")
 SAID = {"sensor": "landsat-7", "level": "DN", "bands": list(BANDS)}
 DATES = ["2000-03-17", "2003-02-06"]

@@ -27,6 +27,8 @@ from ecumene.workflows.restoration_train import train_restoration  # noqa: E402
 from ecumene.workflows.restoration_trust import restored_pixels  # noqa: E402
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.slow  # the oldest versions run without them
+
 SMALL = {
     "dsen2-cr": {"width": 4, "blocks": 1},
     "uncrtaints": {"width": 8, "blocks": 1, "heads": 4, "d_model": 8, "context": "local"},

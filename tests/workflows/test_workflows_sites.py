@@ -24,6 +24,8 @@ from ecumene.workflows.map import map_scenes  # noqa: E402
 from ecumene.workflows.site_train import train_sites  # noqa: E402
 
 torch.set_num_threads(1)
+pytestmark = pytest.mark.slow  # the oldest versions run without them
+
 ROLES = [("train", "temperate")] * 2 + [("validation", "temperate")] * 2
 ROLES += [("test", "temperate"), ("unlabelled", "arid")]
 WIDTHS = {"urban-da": [8], "mmcr-change": [4], "contin-urban-cd": [4], "balanced-change": [4]}
