@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.objectives import arrays
-from ecumene.objectives.numeric import Maps, NumericObjective, bounded, unbounded
-from ecumene.objectives.prediction import Prediction
+from ecumene.objectives.diagonal import DiagonalObjective
+from ecumene.objectives.numeric import Maps, bounded, unbounded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,16 +18,13 @@ Likelihood = Literal["gaussian", "laplace"]
 Variances = Literal["diagonal", "isotropic"]
 
 
-class PixelRegression(NumericObjective):
+class PixelRegression(DiagonalObjective):
     """Heteroscedastic Gaussian or Laplace: the network gives mean and log-variance of the standardised target.
 
     Output `[B, 2D, H, W]`: D means, then D raw log-variances, for D targets; with `covariance="isotropic"` one
     log-variance for all targets, `[B, D + 1, H, W]`. A raw log-variance is limited smoothly to [-10, 10]. A Laplace
-    distribution of variance v has the scale b = sqrt(v / 2). Moments are, for each target in standardised units, the
-    mean, its square and the variance: averaging them over overlapping windows or over an ensemble gives, by the law
-    of total variance, aleatoric = mean of variances and epistemic = variance of means. Keeping the square of the mean
-    apart from the variance (instead of one second moment, their sum) loses no digits where the mean is much larger
-    than the error.
+    distribution of variance v has the scale b = sqrt(v / 2). Moments are those of
+    `DiagonalObjective`.
 
     The target is float `[B, H, W]` for one target or `[B, D, H, W]`, NaN unlabelled.
 
@@ -73,16 +70,6 @@ class PixelRegression(NumericObjective):
         self.beta = float(beta)
         self.likelihood: Likelihood = likelihood
         self.covariance: Variances = covariance
-
-    @property
-    def n_outputs(self) -> int:
-        """Mean of each target, and log-variance of each or of all."""
-        return len(self.targets) + (1 if self.covariance == "isotropic" else len(self.targets))
-
-    @property
-    def n_moments(self) -> int:
-        """Mean, squared mean and variance of each target."""
-        return 3 * len(self.targets)
 
     def _select(self, output: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return (mean, log-variance, target) in standardised units and the scale, of usable elements, each `[N]`.
@@ -133,50 +120,11 @@ class PixelRegression(NumericObjective):
         values, number = arrays.as_float(output), len(self.targets)
         mean, log_variance = values[:, :number], bounded(values[:, number:])
         variance = arrays.namespace(mean).exp(log_variance)
-        if self.covariance == "isotropic":
-            variance = arrays.concatenate((variance,) * number)
-        return arrays.concatenate((mean, mean * mean, variance))
-
-    def _parts(self, moments: Any) -> tuple[Any, Any, Any]:
-        """Return (means, variances of the means, means of the variances), standardised, each `[B, D, ...]`."""
-        number = len(self.targets)
-        mean, square, variance = moments[:, :number], moments[:, number : 2 * number], moments[:, 2 * number :]
-        return mean, arrays.clip(square - mean * mean, 0.0, None), variance
-
-    def from_moments(self, moments: Any) -> Prediction:
-        """Turn (blended) moments into value, standard deviations and layers in the targets' unit.
-
-        `total`, `aleatoric` and `epistemic` are standard deviations, total^2 = aleatoric^2 + epistemic^2, after the
-        variance scale or map.
-        """
-        library = arrays.namespace(moments)
-        mean, spread, variance = self._parts(moments)
-        center = arrays.per_channel(self.target_mean, mean)
-        scale = arrays.per_channel(self.target_std, mean)
-        value = mean * scale + center
-        factor = self.bar_factor(variance + spread)
-        deviation = factor * library.sqrt(variance + spread)
-        return Prediction(
-            value=value,
-            total=deviation,
-            aleatoric=factor * library.sqrt(variance),
-            epistemic=factor * library.sqrt(spread),
-            layers={"value": value, "uncertainty": deviation},
-        )
-
-    def widen(self, moments: Any, members: int) -> Any:
-        """See `NumericObjective.widen`."""
-        if members < 2:
-            return moments
-        mean, spread, variance = self._parts(moments)
-        return arrays.concatenate((mean, mean * mean + spread * (members / (members - 1)), variance))
+        return self._moments(mean, variance)
 
     def collapse(self, moments: Any) -> Any:
         """See `NumericObjective.collapse`."""
-        mean, spread, variance = self._parts(moments)
-        total = spread + variance
-        if self.covariance == "isotropic":
-            total = arrays.total(total, keep=True) / len(self.targets)
+        mean, total = self._total(moments)
         return arrays.concatenate((mean, unbounded(arrays.namespace(total).log(total))))
 
     def to_config(self) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 from ecumene.core.errors import ConfigurationError
 from ecumene.objectives import arrays
 from ecumene.objectives.contract import Direction
-from ecumene.objectives.numeric import Maps, NumericObjective
-from ecumene.objectives.prediction import Prediction
+from ecumene.objectives.diagonal import DiagonalObjective
+from ecumene.objectives.numeric import Maps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ RestorationLoss = Literal["likelihood", "l1", "l2", "cloud-adaptive"]
 Covariance = Literal["diagonal", "isotropic", "univariate"]
 
 
-class Restoration(NumericObjective):
+class Restoration(DiagonalObjective):
     """Mean and variance of K bands, standardised; the network's output is both, ready for use.
 
     Output `[B, K + V, H, W]`: K means, then V variances (not logarithms), V = K, or 1 with `covariance="isotropic"`.
@@ -34,7 +34,7 @@ class Restoration(NumericObjective):
     Losses: `likelihood` (multivariate Gaussian, Ebel et al. 2023, arXiv 2304.05464, "MGNLL", its `diag`, `iso` and
     `uni` forms); `cloud-adaptive` (CARL, Meraner et al. 2020, doi 10.1016/j.isprsjprs.2020.05.013); `l1` and `l2`.
 
-    Moments, in standardised units: means, squared means and variances, K each, as `PixelRegression` has them.
+    Moments are those of `DiagonalObjective`.
 
     Args:
         targets: Names of the bands.
@@ -79,16 +79,6 @@ class Restoration(NumericObjective):
         self.covariance: Covariance = covariance
         self.clear_weight = float(clear_weight)
         self.released_log_determinant = bool(released_log_determinant)
-
-    @property
-    def n_outputs(self) -> int:
-        """Mean of each band, and variance of each or of all."""
-        return len(self.targets) + (1 if self.covariance == "isotropic" else len(self.targets))
-
-    @property
-    def n_moments(self) -> int:
-        """Mean, squared mean and variance of each band."""
-        return 3 * len(self.targets)
 
     @property
     def monitor(self) -> tuple[str, Direction]:
@@ -146,46 +136,11 @@ class Restoration(NumericObjective):
         """Turn raw output into standardised (means, squared means, variances) `[B, 3 K, ...]`."""
         values, number = arrays.as_float(output), len(self.targets)
         mean, variance = values[:, :number], arrays.clip(values[:, number:], 1e-8, None)
-        if self.covariance == "isotropic":
-            variance = arrays.concatenate((variance,) * number)
-        return arrays.concatenate((mean, mean * mean, variance))
-
-    def _parts(self, moments: Any) -> tuple[Any, Any, Any]:
-        """Return (means, variances of the means, means of the variances), standardised, each `[B, K, ...]`."""
-        number = len(self.targets)
-        mean, square, variance = moments[:, :number], moments[:, number : 2 * number], moments[:, 2 * number :]
-        return mean, arrays.clip(square - mean * mean, 0.0, None), variance
-
-    def from_moments(self, moments: Any) -> Prediction:
-        """Turn (blended) moments into value, standard deviations and layers in the bands' unit."""
-        library = arrays.namespace(moments)
-        mean, spread, variance = self._parts(moments)
-        center, scale = (arrays.per_channel(values, mean) for values in (self.target_mean, self.target_std))
-        value = mean * scale + center
-        factor = self.bar_factor(variance + spread)
-        deviation = factor * library.sqrt(variance + spread)
-        return Prediction(
-            value=value,
-            total=deviation,
-            aleatoric=factor * library.sqrt(variance),
-            epistemic=factor * library.sqrt(spread),
-            layers={"value": value, "uncertainty": deviation},
-        )
-
-    def widen(self, moments: Any, members: int) -> Any:
-        """See `NumericObjective.widen`."""
-        if members < 2:
-            return moments
-        mean, spread, variance = self._parts(moments)
-        return arrays.concatenate((mean, mean * mean + spread * (members / (members - 1)), variance))
+        return self._moments(mean, variance)
 
     def collapse(self, moments: Any) -> Any:
         """See `NumericObjective.collapse`."""
-        mean, spread, variance = self._parts(moments)
-        total = spread + variance
-        if self.covariance == "isotropic":
-            total = arrays.total(total, keep=True) / len(self.targets)
-        return arrays.concatenate((mean, total))
+        return arrays.concatenate(self._total(moments))
 
     def to_config(self) -> dict[str, Any]:
         """Return JSON-able arguments with the key `name`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ecumene.samples.augmentation import Augmentation
 from ecumene.samples.contract import Sample
-from ecumene.training.batch_order import BatchOrder
+from ecumene.training.epoch_batches import EpochBatches
 
 if TYPE_CHECKING:
     from ecumene.samples.patches import PatchSet
@@ -28,8 +28,8 @@ def default_batch_size(patches: PatchSet) -> int:
     return int(np.clip(PIXELS_OF_A_BATCH // pixels, 2, max(2, len(patches) // 4)))
 
 
-class Batches:
-    """An iterable of batches; iterating again gives the batches of the epoch that it is then.
+class Batches(EpochBatches):
+    """Batches of patches; see `EpochBatches`.
 
     Args:
         patches: The samples.
@@ -50,16 +50,8 @@ class Batches:
         augmentation: Augmentation | None = None,
         shuffle: bool = False,
     ) -> None:
-        self._patches, self._epoch, self._seed, self._augmentation = patches, epoch, seed, augmentation
-        self._order = BatchOrder(len(patches), batch_size, seed, shuffle)
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        epoch = self._epoch()
-        for index in self._order.batches(epoch):
-            yield self._batch(index, epoch)
+        super().__init__(len(patches), batch_size, epoch=epoch, seed=seed, shuffle=shuffle)
+        self._patches, self._augmentation = patches, augmentation
 
     def _batch(self, index: NDArray[np.int64], epoch: int) -> dict[str, Tensor]:
         patches = self._patches

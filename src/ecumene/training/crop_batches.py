@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ecumene.samples.augmentation import Augmentation
 from ecumene.samples.contract import Sample
 from ecumene.samples.crops import CropSamples
-from ecumene.training.batch_order import BatchOrder
 from ecumene.training.batches import PIXELS_OF_A_BATCH, stack_samples
+from ecumene.training.epoch_batches import EpochBatches
 
 
 def crop_batch_size(samples: CropSamples) -> int:
@@ -20,8 +21,8 @@ def crop_batch_size(samples: CropSamples) -> int:
     return int(np.clip(PIXELS_OF_A_BATCH // (samples.size**2 * dates), 2, max(2, len(samples))))
 
 
-class CropBatches:
-    """An iterable of batches; iterating again gives the batches of the epoch that it is then.
+class CropBatches(EpochBatches):
+    """Batches of windows; see `EpochBatches`.
 
     Which window a sample is, and how it is augmented, depend on seed, epoch and number of the sample only.
 
@@ -44,16 +45,11 @@ class CropBatches:
         augmentation: Augmentation | None = None,
         shuffle: bool = False,
     ) -> None:
-        self._samples, self._epoch, self._seed, self._augmentation = samples, epoch, seed, augmentation
-        self._order = BatchOrder(len(samples), batch_size, seed, shuffle)
+        super().__init__(len(samples), batch_size, epoch=epoch, seed=seed, shuffle=shuffle)
+        self._samples, self._augmentation = samples, augmentation
 
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        epoch = self._epoch()
-        for index in self._order.batches(epoch):
-            yield stack_samples([self._sample(int(number), epoch) for number in index])
+    def _batch(self, index: NDArray[np.int64], epoch: int) -> dict[str, Tensor]:
+        return stack_samples([self._sample(int(number), epoch) for number in index])
 
     def _sample(self, number: int, epoch: int) -> Sample:
         generator = np.random.default_rng([self._seed, epoch, number])

@@ -11,6 +11,7 @@ from ecumene.samples.restoration_set import RestorationSamples
 from ecumene.samples.scene_set import SceneSamples
 from ecumene.training.batches import Batches, default_batch_size
 from ecumene.training.crop_batches import CropBatches, crop_batch_size
+from ecumene.training.epoch_batches import EpochBatches
 from ecumene.training.restoration_batches import RestorationBatches
 from ecumene.training.scene_batches import SceneBatches, scene_batch_size
 
@@ -37,7 +38,7 @@ def batches_of(
     seed: int = 0,
     augmentation: Augmentation | None = None,
     shuffle: bool = False,
-) -> Batches | SceneBatches | RestorationBatches | CropBatches:
+) -> EpochBatches:
     """Return an iterable of batches; see `Batches` for the arguments.
 
     Cloudy images and their clear counterparts are turned and flipped alike; their radiometry stays as measured.

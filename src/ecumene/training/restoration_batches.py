@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecumene.samples.augmentation import d4_array
-from ecumene.training.batch_order import BatchOrder
+from ecumene.training.epoch_batches import EpochBatches
 
 if TYPE_CHECKING:
     from ecumene.samples.restoration_set import RestorationSamples
@@ -22,8 +20,8 @@ AHEAD = 2
 """Batches that are read ahead of the training; they bound the memory."""
 
 
-class RestorationBatches:
-    """An iterable of batches; iterating again gives the batches of the epoch that it is then.
+class RestorationBatches(EpochBatches):
+    """Batches of cloudy images with their clear counterparts; see `EpochBatches`.
 
     A batch has `image`, `target` (as `RestorationSet.packed` gives it) and, for series, `dates`.
 
@@ -48,25 +46,9 @@ class RestorationBatches:
         shuffle: bool = False,
         crop: int | None = None,
     ) -> None:
-        self._samples, self._epoch, self._seed, self._turned = samples, epoch, seed, turned
+        super().__init__(len(samples), size, epoch=epoch, seed=seed, shuffle=shuffle, workers=1, ahead=AHEAD)
+        self._samples, self._turned = samples, turned
         self._crop = crop if crop is not None else samples.crop
-        self._order = BatchOrder(len(samples), size, seed, shuffle)
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        epoch = self._epoch()
-        parts = deque(self._order.batches(epoch))
-        waiting: deque[Future[dict[str, Tensor]]] = deque()
-        pool = ThreadPoolExecutor(1, "restoration")
-        try:
-            while parts or waiting:
-                while parts and len(waiting) < AHEAD:
-                    waiting.append(pool.submit(self._batch, parts.popleft(), epoch))
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
     def _batch(self, index: NDArray[np.int64], epoch: int) -> dict[str, Tensor]:
         chosen = self._samples.read(index)

@@ -6,9 +6,7 @@ and pixels computed in code that leaves Python's lock to the training.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,8 +17,8 @@ from torch import Tensor
 from ecumene.samples.augmentation import Augmentation
 from ecumene.samples.batch_augmentation import augment_batch
 from ecumene.samples.scene_set import SceneSamples
-from ecumene.training.batch_order import BatchOrder
 from ecumene.training.batches import target_tensor
+from ecumene.training.epoch_batches import EpochBatches
 
 WORKERS = 2
 AHEAD = 3
@@ -33,8 +31,8 @@ def scene_batch_size(count: int) -> int:
     return int(np.clip(USUAL_BATCH, 2, max(2, count // 4)))
 
 
-class SceneBatches:
-    """An iterable of batches; iterating again gives the batches of the epoch that it is then.
+class SceneBatches(EpochBatches):
+    """Batches of images; see `EpochBatches`.
 
     Args:
         scenes: The samples; its `read` is called from several threads.
@@ -57,26 +55,11 @@ class SceneBatches:
         shuffle: bool = False,
         workers: int = WORKERS,
     ) -> None:
-        self._scenes, self._epoch, self._seed = scenes, epoch, seed
-        self._augmentation, self._workers = augmentation, max(1, workers)
-        self._order = BatchOrder(len(scenes), batch_size, seed, shuffle)
+        super().__init__(
+            len(scenes), batch_size, epoch=epoch, seed=seed, shuffle=shuffle, workers=max(1, workers), ahead=AHEAD
+        )
+        self._scenes, self._augmentation = scenes, augmentation
         self._pinned = torch.cuda.is_available()
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __iter__(self) -> Iterator[dict[str, Tensor]]:
-        epoch = self._epoch()
-        parts = deque(self._order.batches(epoch))
-        waiting: deque[Future[dict[str, Tensor]]] = deque()
-        pool = ThreadPoolExecutor(self._workers, "batches")
-        try:
-            while parts or waiting:
-                while parts and len(waiting) < AHEAD * self._workers:
-                    waiting.append(pool.submit(self._batch, parts.popleft(), epoch))
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
     def _batch(self, index: NDArray[np.int64], epoch: int) -> dict[str, Tensor]:
         scenes = self._scenes.read(index)

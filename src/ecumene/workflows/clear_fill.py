@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ Estimate = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Filler:
+class Filler(abc.ABC):
     """Fills one date of a series, tile by tile; subclasses say how.
 
     Attributes:
@@ -38,9 +39,9 @@ class Filler:
     spread: NDArray[np.float64]
 
     @property
+    @abc.abstractmethod
     def method(self) -> str:
         """What fills."""
-        raise NotImplementedError
 
     def day(self) -> str | None:
         """Return the day as YYYY-MM-DD; None for a scene without a date."""
@@ -48,13 +49,13 @@ class Filler:
             return None
         return str(np.datetime64(int(np.floor(self.target.day)), "D"))
 
+    @abc.abstractmethod
     def estimate(self, window: Window, series: SeriesPixels, wanted: NDArray[np.intp]) -> Estimate:
         """Estimate the wanted pixels (places in the window's pixels) of the day."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def account(self) -> tuple[str, dict[str, Any]]:
         """Return how the layers were made in one or two sentences, and figures (JSON values)."""
-        raise NotImplementedError
 
     def tile(self, window: Window) -> dict[str, NDArray[Any]]:
         """Return all layers of a window `[bands, h, w]` by name."""
