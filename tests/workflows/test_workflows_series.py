@@ -258,8 +258,11 @@ def test_indicators_take_what_series_writes(growth, tmp_path):
 def test_days_of_a_class_are_counted(maps, tmp_path):
     found = follow_series(maps, tmp_path / "out", SeriesOptions(count="water", **QUIET))
     assert found.layers["value"].band_names == tuple(map(str, YEARS))
-    assert np.nanmedian(layer(found, "value")[:, :6]) > 360
-    assert np.nanmedian(layer(found, "value")[:, 30:]) == 0
+    counted, unknown = (np.stack([layer(found, name, k + 1) for k in range(len(YEARS))]) for name in ("value", "error"))
+    assert (np.nanmedian(counted[1:-1, :, :6], axis=(1, 2)) > 360).all()
+    assert np.nanmedian(counted[0, :, :6] + unknown[0, :, :6]) > 360
+    assert np.nanmedian(unknown[0]) == 182, "nothing is known before the first map, of 1 July 2016"
+    assert np.nanmedian(counted[:, :, 30:]) == 0
 
 
 def test_lasting_switches_have_classes_and_dates(maps, tmp_path):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ecumene.change.contract import ChangeMethod, ChangeResult, ImagePair, join_results
 from ecumene.core.errors import ConfigurationError
@@ -34,6 +37,7 @@ class ChangeMethodInfo:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+_ANY_TYPE = ConfigDict(arbitrary_types_allowed=True)
 _MODULE = "ecumene.change."
 _METHODS = {
     info.name: info
@@ -124,8 +128,25 @@ def build_change_method(name: str, **options: Any) -> ChangeMethod:
     for option in options:
         if option not in known:
             raise ConfigurationError(f"The method {name} has no option {option!r}; it has {', '.join(known)}.")
-    method: ChangeMethod = kind(**{**info.options, **options})
+    method: ChangeMethod = kind(**{**info.options, **_typed(name, kind, options)})
     return method
+
+
+def _typed(name: str, kind: Any, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as the types that the method states for them.
+
+    Raises:
+        ConfigurationError: If a value is of another type.
+    """
+    stated, found = typing.get_type_hints(kind), {}
+    for option, value in options.items():
+        try:
+            found[option] = TypeAdapter(stated[option], config=_ANY_TYPE).validate_python(value)
+        except ValidationError as error:
+            raise ConfigurationError(
+                f"The option {option} of the method {name} cannot be {value!r}: {error.errors()[0]['msg']}."
+            ) from error
+    return found
 
 
 def detect_change(pair: ImagePair, method: str | ChangeMethod, **options: Any) -> ChangeResult:

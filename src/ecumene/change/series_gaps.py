@@ -162,7 +162,8 @@ def count_days(series: FilledSeries, start: Any, stop: Any) -> SeasonDays:
 
     Returns:
         The season. Each date stands for the days that are nearer to it than to other dates, half a gap on either side,
-        within the period; a run is unbroken where the class is known on all its dates.
+        within the period, also where the date itself lies outside; a run is unbroken where the class is known on all
+        its dates. Days before the first and after the last date of the series are unknown.
 
     Raises:
         ConfigurationError: If the period is empty.
@@ -172,13 +173,12 @@ def count_days(series: FilledSeries, start: Any, stop: Any) -> SeasonDays:
     if end <= first:
         raise ConfigurationError("The period of a season must end after it begins.")
     middle = 0.5 * (series.days[1:] + series.days[:-1] + 1)
-    left = np.clip(np.concatenate([[first], middle]), first, end)
-    right = np.clip(np.concatenate([middle, [end]]), first, end)
-    inside = (right > left) & (series.days >= first) & (series.days < end)
-    if not inside.any():
+    left = np.clip(np.concatenate([series.days[:1], middle]), first, end)
+    right = np.clip(np.concatenate([middle, series.days[-1:] + 1]), first, end)
+    inside = right > left
+    if not (inside & (series.days >= first) & (series.days < end)).any():
         raise SceneError("No date of the series lies in the period of the season; widen it.")
     left, right = left[inside], right[inside]
-    left[0], right[-1] = first, end
     mask, step, space = series.mask[inside], series.step[inside], series.mask.shape[1:]
     length = (right - left).reshape(-1, *[1] * len(space))
     onset, last = np.full(space, np.nan), np.full(space, np.nan)
@@ -192,7 +192,7 @@ def count_days(series: FilledSeries, start: Any, stop: Any) -> SeasonDays:
         onset, last = np.where(longer, since, onset), np.where(longer, right[t] - 1, last)
     return SeasonDays(
         duration=((mask == 1) * length).sum(axis=0).astype(np.float32),
-        unknown=((mask == NODATA) * length).sum(axis=0).astype(np.float32),
+        unknown=((mask == NODATA) * length).sum(axis=0).astype(np.float32) + np.float32(end - first - length.sum()),
         inferred=((step == SEASON) * length).sum(axis=0).astype(np.float32),
         onset=onset.astype(np.float32),
         end=last.astype(np.float32),

@@ -1,9 +1,9 @@
 """The squared distance of every pixel of a window in one pass, on a processor.
 
-An outlier score that is put together from whole-window array operations costs as much as a third of a quantised
-network: local averages, a copy of all features side by side, their projection and its squares each go through memory.
-Here a row of pixels stays in the cache from the image to the score, and features on a coarser grid are projected once
-a cell instead of once a pixel.
+An outlier score that is put together from whole-window array operations costs much beside a quantised network: local
+averages, a copy of all features side by side, their projection and its squares each go through memory. Here a row of
+pixels stays in the cache from the image to the score, and features on a coarser grid are projected once a cell instead
+of once a pixel.
 """
 
 from __future__ import annotations

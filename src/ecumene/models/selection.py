@@ -139,6 +139,9 @@ def choose_execution(
     allowed = [
         c for c in list_candidates(model) if backend in ("auto", c.backend) and precision in ("auto", c.precision)
     ]
+    if executors > 1 and backend == "auto":
+        # A compiled network runs alone, and the plan has already shared the cores.
+        allowed = [c for c in allowed if c.backend != "compiled"]
     default = _default(model, reference, allowed, backend, precision)
     if pixels < FEWEST_PROBES * PROBE_PIXELS or not allowed:
         reason = "the map is too small to gain from a choice" if allowed else "there is nothing else to choose from"

@@ -56,7 +56,7 @@ class CropSamples:
     channels: tuple[Channel, ...]
     size: int
     per_region: int = 5
-    candidates: int = 20
+    candidates: int = 1
     offset: float = 5.0
     _sums: tuple[NDArray[np.int64], ...] = field(init=False, repr=False)
 

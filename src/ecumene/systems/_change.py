@@ -93,9 +93,10 @@ def recurrent(name: str, cell: str, title: str) -> System:
         patch_size=32,
         paper=_RECNN_PAPER,
         deviations=(
-            "learns from windows whose every labelled pixel is a patch of 5 x 5, so that a batch is 16 windows and not "
-            "256 patches, with a learning rate of 1e-3 on a cosine instead of 2e-4; widths, units and dense layers are "
-            "this project's choice; bands are standardised by the training set over both dates"
+            "learns from windows (drawn evenly, of several places) whose every labelled pixel is a patch of 5 x 5, so "
+            "that a batch is 16 windows and not 256 patches, with a learning rate of 1e-3 on a cosine instead "
+            "of 2e-4; widths, units and dense layers are this project's choice; bands are standardised by the training "
+            "set over both dates"
         ),
     )
 
@@ -118,7 +119,8 @@ def dual_stream(name: str, title: str, streams: str | None, figures: dict[str, f
         kind="network",
         network="dual-stream-unet",
         network_arguments={"streams": streams},
-        objective="change",
+        objective="jaccard-segmentation",
+        objective_arguments={"factor": 2.0},
         training={
             "epochs": 390,
             "batch_size": 64,

@@ -27,5 +27,8 @@ SYSTEM = System(
         "named after Hafner: Balanced Multi-Modal Learning from Sentinel-1 SAR and Sentinel-2 MSI Data for Improved "
         "Urban Change Detection (poster, 2022), which publishes neither method nor figures"
     ),
-    deviations="a method of its own: the poster has a title only",
+    deviations=(
+        "a method of its own: the poster has a title only; on simulated sites, with one seed, balancing by gradients "
+        "was worse than none (benchmarks/results/change_semi.json)"
+    ),
 )

@@ -23,11 +23,9 @@ SYSTEM = System(
         "precision": "32",
     },
     patch_size=96,
-    data_sets=("sen12ms-cr-ts",),
-    data_options={"dates": 4, "inputs": "s2"},
     paper="",
     deviations=(
-        "an own method; learned from scenes whose clear pixels are hidden (workflows.restoration_scenes); a data set "
-        "of clouded dates with another date as the target does not show it what it needs"
+        "an own method; learned from scenes whose clear pixels are hidden (workflows.restoration_scenes), not "
+        "from a data set of clouded dates with another date as the target, which does not show it what it needs"
     ),
 )

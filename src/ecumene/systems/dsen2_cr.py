@@ -12,13 +12,13 @@ SYSTEM = dsen2_cr(
             "SEN12MS-CR",
             f"{HELD_OUT}; CARL",
             {"mae": 0.0290, "rmse": 0.0366, "psnr": 28.7, "sam": 8.15, "ssim": 0.875},
-            bench="official",
+            bench="file-list",
         ),
         *figures(
             "SEN12MS-CR",
             f"{HELD_OUT}; CARL, no SAR",
             {"mae": 0.0306, "rmse": 0.0387, "psnr": 27.6, "sam": 8.98, "ssim": 0.870},
-            bench="official-no-sar",
+            bench="file-list-no-sar",
         ),
         *figures(
             "SEN12MS-CR",

@@ -12,13 +12,13 @@ SYSTEM = dsen2_cr(
             "SEN12MS-CR",
             f"{HELD_OUT}; L1 on the target",
             {"mae": 0.0270, "rmse": 0.0343, "psnr": 29.3, "sam": 8.07, "ssim": 0.878},
-            bench="official",
+            bench="file-list",
         ),
         *figures(
             "SEN12MS-CR",
             f"{HELD_OUT}; L1 on the target, no SAR",
             {"mae": 0.0284, "rmse": 0.0361, "psnr": 28.8, "sam": 8.97, "ssim": 0.873},
-            bench="official-no-sar",
+            bench="file-list-no-sar",
         ),
     ),
 )

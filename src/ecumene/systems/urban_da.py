@@ -45,6 +45,7 @@ SYSTEM = System(
     ),
     deviations=(
         "bands are standardised, not clipped to 0..1; the power of a band is drawn for reflectance only; crops are "
-        "drawn as those of the change systems, where built-up ground is"
+        "drawn as those of the change systems, where built-up ground is; on simulated sites, with one seed, unlabelled "
+        "places of another style made the map there worse (benchmarks/results/change_semi.json)"
     ),
 )

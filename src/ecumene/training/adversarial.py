@@ -191,7 +191,8 @@ def fit_adversarial(
         run.resume()
         run.go(train, validation, progress)
     state = {name: tensor.detach().cpu().numpy().copy() for name, tensor in generator.state_dict().items()}
-    return FitResult(state, run.history, len(run.history) - 1, run.seconds)
+    ended_by = "epochs" if len(run.history) >= options.epochs else "time"
+    return FitResult(state, run.history, len(run.history) - 1, run.seconds, ended_by)
 
 
 class _Run:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from ecumene.samples.scene_set import SceneSamples
 from ecumene.trust.block_residuals import BlockResiduals
 from ecumene.trust.calibration import Calibration
 from ecumene.trust.conformal import ConformalSets
+from ecumene.trust.decision_threshold import threshold_of_largest_f1
 from ecumene.trust.likelihood import pooled_probabilities
 from ecumene.trust.outlier import CombinedDetector
 from ecumene.trust.quantile import best_coverage
@@ -180,6 +182,7 @@ def fit_trust(
     coverage: float = 0.9,
     false_alarm_rate: float = 0.02,
     seed: int = 0,
+    decide_on: PatchSet | None = None,
 ) -> tuple[Model, list[str]]:
     """Fit the scaling of logits, class sets and the outlier detector; return the model with them.
 
@@ -193,6 +196,7 @@ def fit_trust(
         coverage: Share of pixels whose class set shall hold the truth.
         false_alarm_rate: Share of held-out pixels that may be flagged.
         seed: Of subsampling.
+        decide_on: Where the threshold on a class that is looked for is chosen, see `choose_threshold`; None: nowhere.
 
     Returns:
         The model, and sentences about what could not be fitted or promised, and why.
@@ -203,7 +207,15 @@ def fit_trust(
     known = results_at_labels(model, train, limit=50_000, seed=seed)
     fresh = results_at_labels(model, held_out, seed=seed)
     require_finite(known, fresh)
-    calibration, choice, notes = _fit_classes(model, fresh, held_out, coverage)
+    choice, notes = _choose_scaling(model, fresh, held_out)
+    if decide_on is not None and model.objective.positive_index is not None:
+        scaling = IDENTITY if choice is None else choice.scaling
+        model, more = choose_threshold(model, (decide_on, train), scaling, seed=seed)
+        notes += more
+    calibration = Calibration(scaling=IDENTITY)
+    if choice is not None:
+        calibration, more = _fit_sets(model, fresh, held_out, coverage, choice)
+        notes += more
     detector = CombinedDetector.fit(known.features, known.target, seed=seed)
     # Networks of whole images have more features than small sets have images: training images would look too usual.
     reference = fresh if len(fresh) >= 50 or known.image_side is not None else known
@@ -233,22 +245,67 @@ def require_finite(*results: LabelledPixels) -> None:
         raise ModelError("The model puts out numbers that are not finite; train it again with a lower learning rate.")
 
 
-def _fit_classes(
-    model: Model, fresh: LabelledPixels, held_out: PatchSet | SceneSamples, coverage: float
-) -> tuple[Calibration, ScalingChoice | None, list[str]]:
-    """Fit scaling and class sets; without usable labels, say why the probabilities are the model's own."""
+def choose_threshold(
+    model: Model, labels: Sequence[PatchSet | SceneSamples], scaling: Scaling, *, seed: int = 0
+) -> tuple[Model, list[str]]:
+    """Choose from which probability on a model calls the class that it looks for: that of the largest F1.
+
+    The card says the threshold, its figures and where it was chosen under `threshold`.
+
+    Args:
+        model: Of two classes, one of which is looked for.
+        labels: Validation and training part; the first that has the class is chosen on.
+        scaling: Of the logits, as the model will have it.
+        seed: Of the draw, where there are many labels.
+
+    Returns:
+        The model, and a sentence where the class occurs in none of them.
+    """
+    index, legend = model.objective.positive_index, model.objective.legend
+    assert index is not None
+    assert legend is not None
+    for name, part in zip(("validation", "training"), labels, strict=True):
+        known = results_at_labels(model, part, seed=seed)
+        truth = known.target == index
+        if not truth.any():
+            continue
+        chosen = threshold_of_largest_f1(probabilities_of(model, known.output, scaling)[:, index], truth)
+        objective = model.objective.looking_for(legend.names[index], chosen.value)
+        spec = model.spec.model_copy(update={"objective": objective.to_config()})
+        about = {"class": legend.names[index], "chosen_on": f"{name} labels", **asdict(chosen)}
+        return replace(model, spec=spec, objective=objective).with_training(threshold=about), []
+    return model, [f"No pixel is {legend.names[index]}: it is put out where its probability is above one half."]
+
+
+def _choose_scaling(
+    model: Model, fresh: LabelledPixels, held_out: PatchSet | SceneSamples
+) -> tuple[ScalingChoice | None, list[str]]:
+    """Choose the scaling; without usable labels, say why the probabilities are the model's own."""
     labelled = int((held_out.mask != IGNORE).sum())
     if len(fresh) == 0 and labelled:
-        return Calibration(scaling=IDENTITY), None, [
+        return None, [
             f"None of the {labelled} calibration labels lies on valid data, so that nothing could be calibrated; "
             "label places that the scenes show without cloud or nodata."
         ]  # fmt: skip
     try:
-        choice = choose_scaling(fresh.output, fresh.target, fresh.group, members=model.objective.members)
+        return choose_scaling(fresh.output, fresh.target, fresh.group, members=model.objective.members), []
     except EcumeneError as error:
-        return Calibration(scaling=IDENTITY), None, [str(error)]
+        return None, [str(error)]
+
+
+def _fit_sets(
+    model: Model, fresh: LabelledPixels, held_out: PatchSet | SceneSamples, coverage: float, choice: ScalingChoice
+) -> tuple[Calibration, list[str]]:
+    """Fit class sets to scaled probabilities, and what the blocks' class shares are off by."""
     probabilities = probabilities_of(model, fresh.output, choice.scaling)
-    sets = ConformalSets.fit(probabilities, fresh.target, coverage, groups=fresh.group, aim="average")
+    sets = ConformalSets.fit(
+        probabilities,
+        fresh.target,
+        coverage,
+        groups=fresh.group,
+        aim="average",
+        decided=model.objective.decide(probabilities),
+    )
     notes = [choice.note] if choice.scaling is IDENTITY and choice.note else []
     legend = model.objective.legend
     if choice.missing and legend is not None:
@@ -265,7 +322,7 @@ def _fit_classes(
     if blocks >= 2 and _mixed_blocks(fresh) >= 0.5:
         area = _block_area(model, held_out, fresh.image_side or 1)
         residuals = BlockResiduals.fit(probabilities, fresh.target, fresh.group, area)
-    return Calibration(scaling=choice.scaling, sets=sets, residuals=residuals), choice, notes
+    return Calibration(scaling=choice.scaling, sets=sets, residuals=residuals), notes
 
 
 def _mixed_blocks(fresh: LabelledPixels) -> float:

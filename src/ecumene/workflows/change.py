@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
 
+from ecumene.change.methods import change_method_info
 from ecumene.core.errors import ConfigurationError
 from ecumene.core.progress import Progress, silent
 from ecumene.mapping.checksums import input_records, time_text
 from ecumene.mapping.product import Product, open_product
 from ecumene.mapping.quicklook import read_reduced
 from ecumene.objectives.prediction import LayerSpec
+from ecumene.systems import list_systems
 from ecumene.workflows.array_product import ExtraFile, check_free
 from ecumene.workflows.change_pictures import (
     Picture,
@@ -23,7 +25,8 @@ from ecumene.workflows.change_pictures import (
     number_picture,
     scene_picture,
 )
-from ecumene.workflows.change_products import SIGNS, ClassChange, NumberChange
+from ecumene.workflows.change_numbers import SIGNS, NumberChange, number_layer
+from ecumene.workflows.change_products import ClassChange
 from ecumene.workflows.change_scenes import (
     CHANGE,
     PROBABILITY_SCALE,
@@ -34,6 +37,7 @@ from ecumene.workflows.change_scenes import (
     fit_pair,
     normalised,
     pair_scenes,
+    two_scenes,
 )
 from ecumene.workflows.product_layers import (
     is_product,
@@ -125,6 +129,7 @@ def find_change(
         return _of_products(open_product(before), open_product(after), Path(out), chosen, progress)
     if Path(chosen.method).is_dir():
         return _by_model(before, after, Path(out), chosen, progress, declaration)
+    _require_method(chosen.method)
     refuse_existing(Path(out), chosen.overwrite)
     sources = open_in_order([before, after], **declaration)
     pair = pair_scenes(
@@ -135,6 +140,18 @@ def find_change(
         bands=chosen.use_bands,
     )
     return _of_scenes(pair, Path(out), chosen, progress)
+
+
+def _require_method(method: str) -> None:
+    """Refuse what is no method before any scene is opened; a system that learns is named with how to train it."""
+    learned = [system.name for system in list_systems() if system.reads == "pair" and system.name.startswith(method)]
+    if learned:
+        raise ConfigurationError(
+            f"{method} has to learn from labels: train it with `ecumene train --system {learned[0]}`, then give the "
+            "model's folder as --method."
+        )
+    if method != "auto":
+        change_method_info(method)
 
 
 def _of_scenes(pair: ScenePair, out: Path, chosen: ChangeOptions, progress: Progress) -> Product:
@@ -160,7 +177,7 @@ def _of_scenes(pair: ScenePair, out: Path, chosen: ChangeOptions, progress: Prog
         lineage=f"Change between {pair.before.id} and {pair.after.id} by {method} ({reason}); changed where the "
         f"magnitude is above {threshold.value:.4g} (rule {threshold.rule}).",
         geobox=pair.geobox,
-        layers=change_layers(fitted.kinds, "dB" if pair.radar else "1"),
+        layers=change_layers(fitted.kinds, "dB" if change_method_info(method).intensities else "1"),
         tile=fitted.tile,
         inputs=input_records([pair.before, pair.after]),
         start=time_text(first) if first is not None and last is not None else None,
@@ -247,10 +264,10 @@ def _of_classes(
     """Write from-to change."""
     legend = require_legend([first, second])
     compared = ClassChange.of(first, second, first.geobox, chosen.stay, stack)
-    known = compared.stay is not None
+    joint = compared.joint
     how = (
-        f"with the probabilities of both maps; {compared.stay:.2%} of the pixels keep their class"
-        if known
+        f"with the probabilities of both maps; {joint.stay:.2%} of the pixels keep their class"
+        if joint is not None
         else "by their classes alone, since a map has no probabilities: how sure a change is is not known"
     )
     folder = check_free(out, chosen.overwrite)
@@ -260,34 +277,15 @@ def _of_classes(
         lineage=f"Change between the maps {first.folder.name} and {second.folder.name} {how}.",
         layers=compared.layers(),
         tile=compared.tile,
-        parameters={"method": "from-to", "probabilities": known, "stay": compared.stay, "stated": chosen.stay},
+        parameters={"method": "from-to", "probabilities": joint is not None, "stated_stay": chosen.stay},
         legends={"value": CHANGE, "kind": compared.legend(), "from": legend, "to": legend},
         **whole,
     )
     pictures = [
-        (name, class_picture(item.path("value"), legend)) for name, item in zip(names, (first, second), strict=True)
+        (name, class_picture(item.path("value"), legend, first.geobox))
+        for name, item in zip(names, (first, second), strict=True)
     ]
-    pictures = _one_size(pictures)
     return _write(folder, product, pictures, chosen, progress, compared)
-
-
-def _one_size(pictures: list[tuple[str, Picture]]) -> list[tuple[str, Picture]]:
-    """Bring pictures of maps on different grids to the size of the first."""
-    from PIL import Image
-
-    height, width = pictures[0][1].shape[:2]
-    return [
-        (name, picture)
-        if picture.shape[:2] == (height, width)
-        else (name, _resized(Image.fromarray(picture), width, height))
-        for name, picture in pictures
-    ]
-
-
-def _resized(image: Any, width: int, height: int) -> Picture:
-    import numpy as np
-
-    return np.asarray(image.resize((width, height), 0), np.uint8)
 
 
 def _of_numbers(
@@ -310,12 +308,10 @@ def _of_numbers(
         legends={"change": SIGNS},
         **whole,
     )
-    pictures = _one_size(
-        [
-            (name, number_picture(item.path("value"), item.layers["value"].scale, item.layers["value"].offset))
-            for name, item in zip(names, (first, second), strict=True)
-        ]
-    )
+    pictures = [
+        (name, number_picture(number_layer(item), first.geobox))
+        for name, item in zip(names, (first, second), strict=True)
+    ]
 
     def draw(path: Path, files: Files) -> None:
         panel = ("change", class_picture(files["change"][0], SIGNS))
@@ -344,7 +340,7 @@ def _by_model(
     told: dict[str, Any] = dict(declaration)
     if model.spec.temporal:
         refuse_existing(out, chosen.overwrite)
-        first, second = open_in_order([before, after], **declaration)
+        first, second = two_scenes(open_in_order([before, after], **declaration))
         check_pair(first, second, chosen.align)
         return map_scenes(
             model, [before, after], out, mask_clouds=chosen.mask_clouds, overwrite=chosen.overwrite or None,

@@ -19,6 +19,7 @@ from ecumene.workflows.array_product import ExtraFile
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
+    from ecumene.mapping.product import ProductLayer
     from ecumene.scenes.contract import SceneSource
 
 EDGE = 600
@@ -69,20 +70,43 @@ def stretched(values: NDArray[np.floating]) -> Picture:
     return shown
 
 
-def class_picture(path: Path, legend: Legend) -> Picture:
-    """Return a layer of classes as RGB in the legend's colours."""
-    codes = read_reduced(path, EDGE)
+def read_on_grid(path: Path, geobox: GeoBox | None) -> NDArray[np.float64]:
+    """Return the first band of a raster, reduced to at most `EDGE` pixels, NaN without data.
+
+    Args:
+        path: The raster.
+        geobox: Grid to show it on, by the nearest pixel; None: its own.
+    """
+    if geobox is None:
+        return np.asarray(read_reduced(path, EDGE))
+    import rasterio
+    from rasterio.vrt import WarpedVRT
+
+    grid = coarser(geobox)
+    with (
+        rasterio.open(path) as source,
+        WarpedVRT(
+            source, crs=str(grid.crs), transform=grid.affine, height=int(grid.shape[0]), width=int(grid.shape[1]),
+            resampling=0, nodata=source.nodata,
+        ) as placed,
+    ):  # fmt: skip
+        return np.asarray(placed.read(1, masked=True).astype(np.float64).filled(np.nan))
+
+
+def class_picture(path: Path, legend: Legend, geobox: GeoBox | None = None) -> Picture:
+    """Return a layer of classes as RGB in the legend's colours, on another grid if one is given."""
+    codes = read_on_grid(path, geobox)
     shown = np.full((*codes.shape, 3), _GREY, np.uint8)
     for entry in legend.classes:
         shown[codes == entry.value] = [int(entry.colour[k : k + 2], 16) for k in (1, 3, 5)]
     return shown
 
 
-def number_picture(path: Path, scale: float = 1.0, offset: float = 0.0) -> Picture:
-    """Return a layer of numbers as RGB on a ramp between its 2 % and 98 % quantiles."""
+def number_picture(layer: ProductLayer, geobox: GeoBox | None = None) -> Picture:
+    """Return the first band of a layer of numbers as RGB on a ramp between its 2 % and 98 % quantiles."""
     from matplotlib import colormaps
 
-    values = read_reduced(path, EDGE) * scale + offset
+    values = read_on_grid(layer.path, geobox) * layer.scale + layer.offset
     grey = stretched(values[None])[..., 0]
     shown = (colormaps["viridis"](grey)[..., :3] * 255).astype(np.uint8)
     shown[~np.isfinite(values)] = _GREY

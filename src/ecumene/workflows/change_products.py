@@ -1,19 +1,18 @@
-"""Change between two products: from-to classes with the probabilities of both maps, or differences of numbers."""
+"""Change between two products of classes: from what to what, with the probabilities of both maps."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from ecumene.change.class_pair import FromTo, compare_classes, compare_codes, estimate_stay
-from ecumene.change.number_pair import compare_numbers
-from ecumene.core.errors import ConfigurationError, ContractError
+from ecumene.change.class_pair import FromTo, JointPrior, compare_classes, compare_codes, estimate_joint
+from ecumene.core.errors import ConfigurationError
 from ecumene.core.window import Window
 from ecumene.indicators.areas import pixel_areas
 from ecumene.legends import Legend, LegendClass
@@ -24,21 +23,12 @@ from ecumene.samples.raster_labels import tiles
 from ecumene.scenes.grid import full_window
 from ecumene.viewer.charts import Axis, Chart, ChartTable, Series
 from ecumene.workflows.change_scenes import error_layer, outlier_layer, probability_layer, value_layer
-from ecumene.workflows.product_layers import ClassLayers, OpenLayer, open_classes, opened_layer
+from ecumene.workflows.product_layers import ClassLayers, open_classes
 
 _TILE = 1024
-_SAMPLE = 1_000_000  # pixels that the share of unchanged ones is estimated from
+_SAMPLE = 100_000  # pixels that the prior of pairs of classes is estimated from
 _MOST_KINDS = 60
 _OTHER = 254
-SIGNS = Legend(
-    name="direction of change",
-    classes=(
-        LegendClass(value=0, name="decrease", colour="#2166ac"),
-        LegendClass(value=1, name="no significant change", colour="#e6e6e6"),
-        LegendClass(value=2, name="increase", colour="#b2182b"),
-    ),
-)
-"""Classes of the layer `change` of two maps of numbers."""
 
 
 @dataclass
@@ -49,7 +39,7 @@ class ClassChange:
         before: First product.
         after: Second product.
         geobox: The common grid.
-        stay: Share of pixels that keep their class; None: a map has no probabilities.
+        joint: Prior of the pairs of classes; None: a map has no probabilities.
         kinds: Code of each (from, to) pair of class indices that has one of its own.
         areas_m2: Mapped area of each pair of classes, `[K, K]`, from and to.
         expected_m2: Sum of area times probability of change.
@@ -59,7 +49,7 @@ class ClassChange:
     before: ClassLayers
     after: ClassLayers
     geobox: GeoBox
-    stay: float | None
+    joint: JointPrior | None
     kinds: Mapping[tuple[int, int], int]
     areas_m2: NDArray[np.float64]
     expected_m2: float = 0.0
@@ -87,7 +77,7 @@ class ClassChange:
         count = len(before.legend)
         made = cls(before, after, geobox, None, {}, np.zeros((count, count)))
         if before.chances is not None and after.chances is not None:
-            made.stay = stay if stay is not None else estimate_stay(made._sampled())
+            made.joint = estimate_joint(made._sampled(), stay)
         made.kinds = made._frequent_kinds()
         return made
 
@@ -110,12 +100,12 @@ class ClassChange:
         first, known_first = self.before.classes(window)
         second, known_second = self.after.classes(window)
         valid = known_first & known_second
-        if self.stay is None:
+        if self.joint is None:
             return compare_codes(first, second, valid)
         one, two = self.before.probabilities(window), self.after.probabilities(window)
-        assert one is not None  # `stay` is known only where both maps have probabilities
+        assert one is not None  # the prior is known only where both maps have probabilities
         assert two is not None
-        return compare_classes(one, two, valid, self.stay)
+        return compare_classes(one, two, valid, self.joint)
 
     def _frequent_kinds(self) -> dict[tuple[int, int], int]:
         """Give codes to the pairs of classes that occur, the most frequent first."""
@@ -165,7 +155,7 @@ class ClassChange:
             "outlier": (odd & found.valid)[None],
             "valid": found.valid[None],
         }
-        if self.stay is not None:
+        if self.joint is not None:
             chance = found.probability
             self.expected_m2 += float((areas[found.valid] * chance[found.valid]).sum())
             layers |= {"error": found.error[None], "probability": np.stack([1.0 - chance, chance])}
@@ -173,7 +163,7 @@ class ClassChange:
 
     def layers(self) -> tuple[LayerSpec, ...]:
         """Return the specifications of the layers."""
-        known = self.stay is not None
+        known = self.joint is not None
         said = "the class differs between the maps" if not known else "the class probably differs between the dates"
         specs = [value_layer(f"1 where {said}")]
         specs += [error_layer(), probability_layer()] if known else []
@@ -197,8 +187,16 @@ class ClassChange:
                 if self.areas_m2[i].any()
             },
         }
-        if self.stay is not None:
-            found |= {"expected_changed_m2": self.expected_m2, "share_that_keeps_its_class": self.stay}
+        if self.joint is not None:
+            found |= {
+                "expected_changed_m2": self.expected_m2,
+                "share_that_keeps_its_class": self.joint.stay,
+                "prior_of_pairs": {
+                    source: dict(zip(names, map(float, row), strict=True))
+                    for source, row in zip(names, self.joint.pairs, strict=True)
+                },
+                "sharpness_of_probabilities": self.joint.sharpness,
+            }
         return found
 
     def charts(self) -> list[Chart]:
@@ -228,111 +226,3 @@ def _mixed(source: str, target: str) -> str:
     """Return a colour that is mostly that of the new class."""
     parts = [(int(source[k : k + 2], 16), int(target[k : k + 2], 16)) for k in (1, 3, 5)]
     return "#" + "".join(f"{round(0.3 * one + 0.7 * two):02x}" for one, two in parts)
-
-
-@dataclass
-class NumberChange:
-    """Two products of numbers in one unit, opened.
-
-    Attributes:
-        values: Layers of the numbers, before and after.
-        deviations: Layers of their standard deviations; None where a product has none.
-        outliers: Layers of flags, as far as there are any.
-        unit: Of the numbers.
-        tolerance: Differences up to it do not count.
-        level: Significance level.
-        sums: Sums over pixels for the results.
-    """
-
-    values: tuple[OpenLayer, OpenLayer]
-    deviations: tuple[OpenLayer, OpenLayer] | None
-    outliers: tuple[OpenLayer, ...]
-    unit: str
-    tolerance: float
-    level: float
-    sums: dict[str, float] = field(default_factory=lambda: {"pixels": 0.0, "total": 0.0, "up": 0.0, "down": 0.0})
-
-    @classmethod
-    def of(
-        cls, first: Product, second: Product, geobox: GeoBox, tolerance: float, level: float,
-        stack: contextlib.ExitStack,
-    ) -> NumberChange:  # fmt: skip
-        """Open two products of numbers.
-
-        Raises:
-            ContractError: If units differ.
-            ProductError: If a product has no layer `value`.
-        """
-        first.path("value")
-        second.path("value")
-        units = [product.layers["value"].unit for product in (first, second)]
-        if units[0] != units[1]:
-            raise ContractError(
-                f"{first.folder.name} is in {units[0]} and {second.folder.name} in {units[1]}; compare one unit."
-            )
-
-        def opened(name: str) -> list[OpenLayer]:
-            return [
-                stack.enter_context(opened_layer(product, name, geobox))
-                for product in (first, second)
-                if name in product.layers
-            ]
-
-        values, bars = opened("value"), opened("uncertainty")
-        deviations = (bars[0], bars[1]) if len(bars) == 2 else None
-        return cls((values[0], values[1]), deviations, tuple(opened("outlier")), units[0], tolerance, level)
-
-    def tile(self, window: Window) -> dict[str, NDArray[Any]]:
-        """Return all layers of a window."""
-        before, after = (layer.read(window, 1) for layer in self.values)
-        bars = (None, None) if self.deviations is None else tuple(layer.read(window, 1) for layer in self.deviations)
-        found = compare_numbers(before, after, *bars, tolerance=self.tolerance, level=self.level)
-        odd = np.zeros(found.valid.shape, np.bool_)
-        for layer in self.outliers:
-            odd |= layer.read(window, 1) == 1
-        self.sums["pixels"] += float(found.valid.sum())
-        self.sums["total"] += float(found.value[found.valid].sum(dtype=np.float64))
-        self.sums["up"] += float((found.sign > 0).sum())
-        self.sums["down"] += float((found.sign < 0).sum())
-        layers: dict[str, NDArray[Any]] = {
-            "value": found.value[None],
-            "change": (found.sign[None] + 1).astype(np.uint8),
-            "outlier": (odd & found.valid)[None],
-            "valid": found.valid[None],
-        }
-        if self.deviations is not None:
-            layers |= {"error": found.deviation[None], "p_value": found.p_value[None]}
-        return layers
-
-    def layers(self) -> tuple[LayerSpec, ...]:
-        """Return the specifications of the layers."""
-        nan = float("nan")
-        specs = [
-            LayerSpec("value", "float32", nan, self.unit, description="second minus first map", role="value",
-                      band_names=("difference",)),
-        ]  # fmt: skip
-        if self.deviations is not None:
-            specs += [
-                LayerSpec("error", "float32", nan, self.unit, description="standard deviation of the difference",
-                          role="uncertainty", band_names=("deviation",)),
-                LayerSpec("p_value", "float32", nan, description="probability of such a difference without change",
-                          band_names=("p",), limits=(0.0, 1.0)),
-            ]  # fmt: skip
-        specs.append(
-            LayerSpec("change", "uint8", 255, categorical=True, band_names=("direction",),
-                      description="decrease, no significant change, increase")
-        )  # fmt: skip
-        specs.append(outlier_layer("1 where one of the maps is flagged as outlier; distrust its number"))
-        return (*specs, VALID)
-
-    def results(self) -> dict[str, Any]:
-        """Return the figures of the run."""
-        count = max(self.sums["pixels"], 1.0)
-        return {
-            "pixels": int(self.sums["pixels"]),
-            "mean_difference": self.sums["total"] / count,
-            "share_increased": self.sums["up"] / count,
-            "share_decreased": self.sums["down"] / count,
-            "tolerance": self.tolerance,
-            "level": self.level,
-        }

@@ -26,7 +26,6 @@ from ecumene.scenes.contract import SceneSource
 from ecumene.scenes.grid import lattice_offset, window_geobox
 from ecumene.scenes.masks import clear_sky
 from ecumene.scenes.reading import read_bands
-from ecumene.systems import list_systems
 
 CHANGE = Legend(
     name="change",
@@ -119,15 +118,24 @@ def pair_scenes(
         ConfigurationError: If there are not two scenes, or dates run backwards.
         ContractError: If grids, sensors, levels or bands do not fit.
     """
+    before, after = two_scenes(sources)
+    check_pair(before, after, align)
+    chosen, notes = _bands(before, after, method, bands)
+    return ScenePair(before, after, chosen, before.geobox, mask_clouds, notes)
+
+
+def two_scenes(sources: Sequence[SceneSource]) -> tuple[SceneSource, SceneSource]:
+    """Return before and after.
+
+    Raises:
+        ConfigurationError: If there are not two; a catalogue may hold several scenes.
+    """
     if len(sources) != 2:
         raise ConfigurationError(
             f"Change is between two scenes, but there are {len(sources)}; name one before and one after (a series: "
             "ecumene series)."
         )
-    before, after = sources
-    check_pair(before, after, align)
-    chosen, notes = _bands(before, after, method, bands)
-    return ScenePair(before, after, chosen, before.geobox, mask_clouds, notes)
+    return sources[0], sources[1]
 
 
 def check_pair(before: SceneSource, after: SceneSource, align: bool) -> None:
@@ -163,6 +171,22 @@ def _grid(scene: SceneSource) -> str:
     return f"{height} x {width} pixels of {step:g} in {scene.geobox.crs}"
 
 
+def _require_comparable(before: SceneSource, after: SceneSource, method: str) -> None:
+    """Refuse scenes of two instruments or levels where the method compares their values as they are."""
+    if method in ACROSS_SENSORS:
+        return
+    if before.sensor != after.sensor:
+        raise ContractError(
+            f"The scenes are of {before.sensor} and {after.sensor}, whose values the method {method} cannot compare; "
+            "use irmad, or map both and compare the maps."
+        )
+    if before.level != after.level:
+        raise ContractError(
+            f"The scenes are of the levels {before.level} and {after.level}, which the method {method} cannot compare; "
+            "use one level, or the method irmad."
+        )
+
+
 def _bands(
     before: SceneSource, after: SceneSource, method: str, wanted: Sequence[str] | None
 ) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
@@ -172,20 +196,12 @@ def _bands(
             f"{before.id} is {before.quantity} and {after.id} is {after.quantity}; compare scenes of one kind, or map "
             "both and compare the maps."
         )
+    if method != "auto":
+        _require_comparable(before, after, method)
     if before.sensor == after.sensor:
-        if before.level != after.level and method not in (*ACROSS_SENSORS, "auto"):
-            raise ContractError(
-                f"The scenes are of the levels {before.level} and {after.level}, which the method {method} cannot "
-                "compare; use one level, or the method irmad."
-            )
         shared = {name: (name, name) for name in before.band_names if name in after.band_names}
         common = {band: name for name, band in common_bands(before.sensor, before.band_names).items()}
     else:
-        if method not in (*ACROSS_SENSORS, "auto"):
-            raise ContractError(
-                f"The scenes are of {before.sensor} and {after.sensor}, whose values the method {method} cannot "
-                "compare; use irmad, or map both and compare the maps."
-            )
         first, second = (common_bands(scene.sensor, scene.band_names) for scene in (before, after))
         shared = {name: (first[name], second[name]) for name in first if name in second}
         common = {name: name for name in shared}
@@ -220,19 +236,9 @@ def choose_method(pair: ScenePair, method: str, options: Mapping[str, Any]) -> t
     if method == "auto":
         if options:
             raise ConfigurationError("Options belong to a method; name it with --method.")
-        if pair.radar:
-            return "ratio-variation", (
-                "backscatter: ratios do not depend on how bright the ground is, and a smoothness prior tames speckle"
-            )
-        if len(pair.bands) < 2:
-            return "cva", "one band: there are no canonical variates of a single band"
-        return "irmad", "several bands: its answer does not depend on linear differences of the dates' radiometry"
-    learned = [system.name for system in list_systems() if system.reads == "pair" and system.name.startswith(method)]
-    if learned:
-        raise ConfigurationError(
-            f"{method} has to learn from labels: train it with `ecumene train --system {learned[0]}`, then give the "
-            "model's folder as --method."
-        )
+        found, reason = _usual_method(pair)
+        _require_comparable(pair.before, pair.after, found)
+        return found, reason
     info = change_method_info(method)
     if info.intensities and not pair.radar:
         raise ContractError(
@@ -240,6 +246,17 @@ def choose_method(pair: ScenePair, method: str, options: Mapping[str, Any]) -> t
             "cva or sfa."
         )
     return method, "named by the user"
+
+
+def _usual_method(pair: ScenePair) -> tuple[str, str]:
+    """Return the method that such scenes usually get, and why."""
+    if pair.radar:
+        return "ratio-variation", (
+            "backscatter: ratios do not depend on how bright the ground is, and a smoothness prior tames speckle"
+        )
+    if len(pair.bands) < 2:
+        return "cva", "one band: there are no canonical variates of a single band"
+    return "irmad", "several bands: its answer does not depend on linear differences of the dates' radiometry"
 
 
 @dataclass(frozen=True)

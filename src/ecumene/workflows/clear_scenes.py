@@ -127,6 +127,12 @@ def open_clear_input(
     number = sum(channel.sensor == optical[0].sensor for channel in stack.channels)
     days = np.array([_day(time) for time in stack.times])
     missing, notes = _radar_lags(stack, number, days)
+    if missing.any():  # no reader of the stack is to see radar of another season
+        frames = tuple(
+            replace(frame, mosaics=tuple(m for m in frame.mosaics if m[0].quantity != "backscatter")) if far else frame
+            for frame, far in zip(stack.frames, missing, strict=True)
+        )
+        stack = replace(stack, frames=frames)
     power = bool(waves) and waves[0].unit != "dB"
     return ClearInput(stack, number, days, missing, power, notes)
 

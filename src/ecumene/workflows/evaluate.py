@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from ecumene.indicators.accuracy import accuracy_report
 from ecumene.models.bundle import Model
-from ecumene.objectives.classification import Classification
 from ecumene.samples.patch_set import PatchSet
 from ecumene.samples.scene_set import SceneSamples
 from ecumene.trust import measures
@@ -48,7 +47,7 @@ def evaluate_classifier(model: Model, test: PatchSet | SceneSamples, *, seed: in
     legend = model.objective.legend
     assert legend is not None
     before, after = probabilities_of(model, held_out.output, IDENTITY), probabilities_of(model, held_out.output)
-    decided = model.objective.decide(after) if isinstance(model.objective, Classification) else after.argmax(axis=1)
+    decided = model.objective.decide(after)
     report = accuracy_report(held_out.target, decided, legend.names, blocks=held_out.group, seed=seed)
     scaling = model.scaling or IDENTITY
     figures: dict[str, Any] = {
@@ -63,10 +62,10 @@ def evaluate_classifier(model: Model, test: PatchSet | SceneSamples, *, seed: in
             **calibration_figures(after, held_out.target),
         },
     }
-    if (curve := error_curve(after, held_out.target)) is not None:
+    if (curve := error_curve(after, decided != held_out.target)) is not None:
         figures["sparsification"] = curve
     if model.calibration and model.calibration.sets:
-        sets = set_report(model.calibration.sets.sets(after), held_out.target, held_out.group)
+        sets = set_report(model.calibration.sets.sets(after, decided), held_out.target, held_out.group)
         figures["class_sets"] = {
             "wanted_coverage": model.calibration.sets.coverage,
             "promised_coverage": model.calibration.sets.promised,
@@ -93,9 +92,8 @@ def calibration_figures(probabilities: NDArray[np.floating], target: NDArray[np.
     }
 
 
-def error_curve(probabilities: NDArray[np.floating], target: NDArray[np.integer]) -> dict[str, Any] | None:
-    """Return the sparsification curve of wrong classes by predictive entropy; None if no class is wrong."""
-    wrong = probabilities.argmax(axis=1) != target
+def error_curve(probabilities: NDArray[np.floating], wrong: NDArray[np.bool_]) -> dict[str, Any] | None:
+    """Return the sparsification curve of wrong classes `[N]` by predictive entropy; None if no class is wrong."""
     if not wrong.any():
         return None
     clipped = np.maximum(probabilities, 1e-30)

@@ -25,7 +25,7 @@ from ecumene.workflows.fit import (
     remove_training_files,
     training_options,
 )
-from ecumene.workflows.pair_decision import choose_change_threshold, settle_change
+from ecumene.workflows.pair_decision import settle_change
 from ecumene.workflows.shift import BAND_QUANTILES, training_quantiles
 from ecumene.workflows.train import check_options
 from ecumene.workflows.training_data import TrainingData
@@ -114,8 +114,15 @@ def train_pairs(
     margin = margin_in_strides(model)
     held_out = region_patches(parts[Part.CALIBRATION], data.channels, CORE, margin)
     unseen = region_patches(parts[Part.TEST], data.channels, CORE, margin)
-    model, more = fit_trust(model, known, held_out, coverage=coverage, false_alarm_rate=false_alarm_rate, seed=seed)
-    model = choose_change_threshold(model, known, seed=seed)
+    model, more = fit_trust(
+        model,
+        known,
+        held_out,
+        coverage=coverage,
+        false_alarm_rate=false_alarm_rate,
+        seed=seed,
+        decide_on=region_patches(parts[Part.VALIDATION], data.channels, CORE, margin),
+    )
     figures = evaluate_classifier(model, unseen, seed=seed)
     model = model.with_training(accuracy=figures, notes=[*notes, *more], **{BAND_QUANTILES: training_quantiles(known)})
     if onnx:
@@ -174,7 +181,7 @@ def fit_pairs(
     """
     train = CropSamples(parts[Part.TRAIN], data.channels, system.patch_size, **system.crops)
     validation = region_patches(parts[Part.VALIDATION], data.channels, max(system.patch_size, CORE))
-    objective = settle_change(class_objective(system, data.legend), train)
+    objective = settle_change(system, class_objective(system, data.legend), train)
     inputs = make_inputs(data.channels, train.statistics(seed))
     options = training_options(system, len(train), seed, epochs, max_minutes)
     sets = TrainingData({Part.TRAIN: train, Part.VALIDATION: validation})

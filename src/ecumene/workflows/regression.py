@@ -79,7 +79,7 @@ def choose_number_system(name: str, stack: SceneStack) -> System:
             f"{name} learns from a series, but only one date was given; add dates or choose another --system."
         )
     require_pair(system, stack)
-    if system.kind != "network" or system.objective == "change":
+    if system.kind != "network" or system.objective == "jaccard-segmentation":
         raise ConfigurationError(f"{name} learns classes only; choose a network for numbers, such as unet-small.")
     if system.task == "regression":
         return system

@@ -19,7 +19,7 @@ from ecumene.samples.datasets.restoration import RestorationData
 from ecumene.samples.datasets.simulated import simulated_notice
 from ecumene.samples.restoration_set import RestorationSamples
 from ecumene.systems import BenchProtocol, PublishedFigure, System
-from ecumene.workflows.bench import QUICK_EPOCHS, BenchResult, Row, choose_bench_protocol
+from ecumene.workflows.bench import QUICK_EPOCHS, BenchResult, Row, choose_bench_protocol, length_notes
 from ecumene.workflows.restoration_data import divide_pairs, open_restoration_data
 from ecumene.workflows.restoration_fit import fit_restoration
 from ecumene.workflows.restoration_train import data_provenance
@@ -63,7 +63,10 @@ def bench_restoration(
             where = Path(place) / f"{plan.name}-seed-{seed}"
             found.append(_one(system, data, plan, seed, length, max_minutes, quick, where, progress))
             progress(seed + 1, draws, "seeds")
-    return _summarise(system, plan, data, found, quick)
+    result = _summarise(system, plan, data, found, quick)
+    lengths = length_notes(system, [draw["history"] for draw in found], epochs, max_minutes)
+    result.facts["notes"] = [*lengths, *dict.fromkeys(note for draw in found for note in draw["notes"])]
+    return result
 
 
 def _folder(work: str | Path | None) -> contextlib.AbstractContextManager[str]:
@@ -166,7 +169,7 @@ def _summarise(
         "splits": [draw["split"] for draw in draws],
         "trainings": [draw["history"] for draw in draws],
         "figures": [draw["figures"] for draw in draws],
-        "notes": draws[0]["notes"],
+        "notes": [],
     }
     elsewhere = tuple(figure for figure in system.figures if id(figure) not in shown)
     return BenchResult(system, protocol, tuple(rows), elsewhere, facts)

@@ -131,6 +131,10 @@ def open_restoration_data(
             single images, or the other way round.
         EcumeneError: If files are missing, cut short or of another layout.
     """
+    if not system.data_sets:
+        raise ConfigurationError(
+            f"{system.name} learns from scenes whose clear pixels are hidden, not from a data set."
+        )
     chosen = name or system.data_sets[0]
     own = system.data_options if chosen == system.data_sets[0] else {}
     if not issubclass(data_set_class(chosen), RestorationData):

@@ -15,11 +15,11 @@ from ecumene.objectives import Objective, build_objective
 from ecumene.samples.contract import Part
 from ecumene.samples.restoration_scaling import get_scaling, scaled_statistics
 from ecumene.samples.restoration_set import RestorationSamples
-from ecumene.scenes.contract import Channel
 from ecumene.systems import System
 from ecumene.training.provenance import make_inputs
 from ecumene.workflows.fit import Fitted, fit_network_system, training_folder, training_options
 from ecumene.workflows.restoration_data import missing_parts, value_range
+from ecumene.workflows.restoration_statement import STATEMENT, state, target_date
 from ecumene.workflows.training_data import TrainingData
 from ecumene.workflows.uncertainty import SINGLE, Uncertainty, check_uncertainty
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ecumene.training.from_bundle import Beginning
     from ecumene.training.options import TrainingOptions
 
-RESTORATION = "restoration"
-"""Key of `ModelSpec.training` that says what a model of this kind needs and gives."""
 MOST_SAMPLES = 8
 """Samples of a batch where nobody says."""
 
@@ -126,38 +124,9 @@ def fit_restoration(
             **provenance,
             "system": system.name,
             "history": fitted.summary,
-            RESTORATION: what_it_does(targets, train.channels, int(sample.dates.shape[1]), chosen_date(system)),
+            STATEMENT: state(targets, train.channels, int(sample.dates.shape[1]), target_date(system)),
         },
     )
-
-
-PREDICTS = {
-    "same-date": "the same date without clouds",
-    "first-date": "the first given date; the others follow in any order",
-    "clear-state": "the clear state of the ground around the given dates, not a given one of them",
-}
-"""Which date a model predicts."""
-
-
-def chosen_date(system: System) -> str:
-    """Return the key of `PREDICTS` that belongs to a system."""
-    if system.reads != "series":
-        return "same-date"
-    return "first-date" if system.network == "date-blend" else "clear-state"
-
-
-def what_it_does(targets: tuple[str, ...], channels: tuple[Channel, ...], dates: int, predicts: str) -> dict[str, Any]:
-    """Return what a user of the bundle must know: bands, radar, dates, clouds, and which date is predicted."""
-    return {
-        "bands": list(targets),
-        "unit": "1 (reflectance)",
-        "radar": [channel.key for channel in channels[len(targets) :]],
-        "dates": dates,
-        "clouds": "masked" if predicts == "first-date" else "as measured",
-        "each_date": "all bands, and radar of a near day where there is radar; a date without data does not count",
-        "target_date": predicts,
-        "predicts": PREDICTS[predicts],
-    }
 
 
 def _against_discriminators(
@@ -200,6 +169,8 @@ def _against_discriminators(
         booster=None,
         summary={
             "best_epoch": result.best_epoch,
+            "epochs_done": len(result.history),
+            "ended_by": result.ended_by,
             "seconds": round(result.seconds, 1),
             "options": options.model_dump(mode="json"),
             "adversarial": dict(system.adversarial),

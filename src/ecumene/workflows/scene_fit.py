@@ -257,7 +257,7 @@ def scene_metrics(model: Model, results: LabelledPixels) -> dict[str, Any]:
     if has_classes(model):
         legend = model.objective.legend
         assert legend is not None
-        predicted = probabilities_of(model, results.output).argmax(axis=1)
+        predicted = np.asarray(model.objective.decide(probabilities_of(model, results.output)))
         figures = class_metrics(results.target, predicted, len(legend))
         zones = legend.name == "lcz" and len(legend) == ZONES
         return figures | (zone_metrics(results.target, predicted) if zones else {})

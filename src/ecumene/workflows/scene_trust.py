@@ -186,7 +186,8 @@ def _as_pixels(model: Model, found: LabelledPixels) -> PixelResults:
     clipped = np.maximum(after, 1e-30)
     doubt = -(clipped * np.log(clipped)).sum(axis=1) / np.log(after.shape[1])
     score = np.zeros(len(found)) if model.detector is None else np.asarray(model.detector.score(found.features))
-    return PixelResults(before, after, np.clip(doubt, 0.0, 1.0), score, found.target, found.group)
+    decided = np.asarray(model.objective.decide(after), np.int64)
+    return PixelResults(before, after, np.clip(doubt, 0.0, 1.0), score, found.target, found.group, decided)
 
 
 def scene_tables(found: Mapping[str, Any]) -> list[Table]:

@@ -306,7 +306,7 @@ class GrowthSeries:
 
 @dataclass
 class DaysSeries:
-    """Days of one class in every year, gaps filled, and their trend.
+    """Days of one class in every year, gaps filled.
 
     Attributes:
         series: The maps.
@@ -336,7 +336,8 @@ class DaysSeries:
             LayerSpec("value", "float32", nan, "d", role="value", band_names=years,
                       description=f"days with the class {said} in each year"),
             LayerSpec("error", "float32", nan, "d", role="uncertainty", band_names=years,
-                      description="days whose class is unknown or comes from the season alone"),
+                      description="days whose class is unknown (also before the first and after the last map), or "
+                      "comes from the season alone"),
             LayerSpec("onset", "int32", -(2**31), DAY_UNIT, band_names=years,
                       description="first day of the longest unbroken run of each year"),
             LayerSpec("end", "int32", -(2**31), DAY_UNIT, band_names=years,

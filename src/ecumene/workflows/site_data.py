@@ -47,7 +47,8 @@ class SiteOptions:
 
     def __post_init__(self) -> None:
         shares = 0.0 < self.labelled_share <= 1.0 and 0.0 <= self.least_labelled < 1.0
-        if self.dates < 1 or self.samples < 1 or not shares:
+        whole = all(isinstance(value, int) for value in (self.dates, self.samples))
+        if not whole or self.dates < 1 or self.samples < 1 or not shares:
             raise ConfigurationError(
                 "Samples of sites need a positive number of dates and draws, a labelled_share in (0, 1] and a "
                 f"least_labelled in [0, 1), not {self.dates}, {self.samples}, {self.labelled_share} and "
@@ -151,6 +152,7 @@ def site_patches(
             require_mapped(site)
         for positions in draw_dates(len(site.dates), options.dates, samples, rng):
             frames = np.stack([sites.image(site, t) for t in positions])
+            frames[:, :, ~np.isfinite(frames).all(axis=(0, 1))] = np.nan  # a pixel is there on all dates or on none
             built = np.stack([sites.built(site, t) for t in positions]) if labelled else None
             if min(frames.shape[-2:]) < window or (built is not None and built.shape[1:] != frames.shape[2:]):
                 raise SceneError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Unpack
 
@@ -25,7 +26,7 @@ from ecumene.workflows.evaluate import evaluate_classifier
 from ecumene.workflows.export import add_graphs, check_graphs
 from ecumene.workflows.fit import Fitted, class_objective, fit_system, remove_training_files
 from ecumene.workflows.holdout import write_holdout
-from ecumene.workflows.pair_decision import choose_change_threshold, settle_change
+from ecumene.workflows.pair_decision import settle_change
 from ecumene.workflows.regression import (
     choose_number_system,
     evaluate_numbers,
@@ -188,7 +189,7 @@ def train_model(
     if isinstance(raster, TargetRaster):
         objective = number_objective(chosen, raster, target_unit, data)
     else:
-        objective = settle_change(class_objective(chosen, raster.legend), data[Part.TRAIN])
+        objective = settle_change(chosen, class_objective(chosen, raster.legend), data[Part.TRAIN])
     fitted = fit_system(
         chosen,
         stack,
@@ -211,7 +212,8 @@ def train_model(
     }
     model = _assemble(fitted, stack, chosen, out, provenance)
     numbers = isinstance(raster, TargetRaster)
-    fit, evaluate = (fit_error_bars, evaluate_numbers) if numbers else (fit_trust, evaluate_classifier)
+    fit_classes = partial(fit_trust, decide_on=data[Part.VALIDATION])
+    fit, evaluate = (fit_error_bars, evaluate_numbers) if numbers else (fit_classes, evaluate_classifier)
     model, notes = fit(
         model,
         data[Part.TRAIN],
@@ -220,7 +222,6 @@ def train_model(
         false_alarm_rate=false_alarm_rate,
         seed=seed,
     )
-    model = choose_change_threshold(model, data[Part.TRAIN], seed=seed)
     figures = evaluate(model, data[Part.TEST], seed=seed)
     model = model.with_training(accuracy=figures, notes=notes)
     if holdout is not None:

@@ -34,7 +34,7 @@ def calibration_figures(results: PixelResults) -> Figures:
             "reliability": measures.reliability_diagram(probabilities, results.target).to_dict(),
         }
 
-    right = results.after.argmax(axis=1) == results.target
+    right = results.decided == results.target
     return {
         "pixels": len(results),
         "blocks": len(np.unique(results.block)),
@@ -54,7 +54,7 @@ def set_figures(model: Model, results: PixelResults) -> Figures | None:
     legend = model.objective.legend
     if sets is None or legend is None:
         return None
-    held = sets.sets(results.after)
+    held = sets.sets(results.after, results.decided)
     inside = held[np.arange(len(held)), results.target]
     classes = {
         name: float(inside[results.target == number].mean())
@@ -80,7 +80,7 @@ def set_figures(model: Model, results: PixelResults) -> Figures | None:
 
 def sparsification_figures(results: PixelResults) -> Figures:
     """Return the error rate of the most certain pixels, for every share of them, beside that of an oracle."""
-    loss = (results.after.argmax(axis=1) != results.target).astype(np.float64)
+    loss = (results.decided != results.target).astype(np.float64)
     share, risk = measures.risk_coverage_curve(loss, results.uncertainty)
     _, oracle = measures.risk_coverage_curve(loss, loss)
     points = np.unique(np.linspace(0, len(share) - 1, CURVE_POINTS).round().astype(int))

@@ -177,6 +177,7 @@ class PixelResults:
         score: Outlier score `[N]`, larger is stranger.
         target: True class `[N]`, -1 where nobody knows.
         block: Block `[N]`.
+        decided: Class that the map shows `[N]`.
     """
 
     before: NDArray[np.float64]
@@ -185,6 +186,7 @@ class PixelResults:
     score: NDArray[np.float64]
     target: NDArray[np.int64]
     block: NDArray[np.int64]
+    decided: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.target)
@@ -275,7 +277,8 @@ def results_at(asker: Asker, labels: HonestLabels, progress: Progress, *, limit:
         joined = [part[keep] for part in joined]
     numbers = [part.astype(np.float64) for part in joined[:4]]
     target, block = (part.astype(np.int64) for part in joined[4:])
-    return PixelResults(numbers[0], numbers[1], numbers[2][:, 0], numbers[3], target, block)
+    decided = np.asarray(asker.model.objective.decide(numbers[1]), np.int64)
+    return PixelResults(numbers[0], numbers[1], numbers[2][:, 0], numbers[3], target, block, decided)
 
 
 def spread_tiles(stack: Stack, side: int, most: int) -> tuple[list[Window], bool]:

@@ -141,7 +141,8 @@ class Sen12MsCrTs(RestorationData):
         self.crop: int | None = options.get("crop")
         first = self._series[0]
         self.patch_size = self._reader.side(names["s2", first, images[first][0]][0])
-        self._coverage = _read_coverage(files)
+        self._shipped = _read_coverage(files)
+        self._coverage = dict(self._shipped)
         self._lock = threading.Lock()
         self._describe([item.id for item in series], [(item.collection, item.roi) for item in series])
 
@@ -213,13 +214,17 @@ class Sen12MsCrTs(RestorationData):
         return known
 
     def splits(self) -> Mapping[str, NDArray[np.int8]]:
-        """Return `official`, where regions of its test part are there."""
+        """Return `official`, where regions of its test part are there.
+
+        A sample without a clear target belongs to no part, as published, where the shares came with the files; shares
+        that are computed while reading change no split.
+        """
         part = np.full(len(self), np.int8(Part.TRAIN))
         for index, item in enumerate(self._series):
             roi = (item.collection, item.roi)
             if roi in TEST_ROIS or roi in VALIDATION_ROIS:
                 part[index] = Part.TEST if roi in TEST_ROIS else Part.VALIDATION
-            known = self._coverage.get(item.id)
+            known = self._shipped.get(item.id)
             if known is not None and float(known.min()) > CLEAR_TARGET:
                 part[index] = Part.NONE
         there = (part == Part.TEST).any() and (part == Part.TRAIN).any()
