@@ -14,7 +14,9 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
+from change_learned_results import SECTIONS as LEARNED_CHANGE  # noqa: E402 - lies beside this file
 from change_results import SECTIONS as CHANGE  # noqa: E402 - lies beside this file
+from clear_results import SECTIONS as CLEAR  # noqa: E402 - lies beside this file
 from engine_results import SECTIONS as ENGINE  # noqa: E402 - lies beside this file
 from page import write_or_check  # noqa: E402 - lies beside this file
 from physics_results import SECTIONS as PHYSICS  # noqa: E402 - lies beside this file
@@ -194,8 +196,18 @@ def simulated_city(results: dict[str, Any]) -> str:
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = (
-    {"main_path": main_path, "simulated_city": simulated_city} | SCENES | TRUST | ENGINE | CHANGE | VIEWER | PHYSICS
+    {"main_path": main_path, "simulated_city": simulated_city}
+    | SCENES
+    | TRUST
+    | ENGINE
+    | CHANGE
+    | LEARNED_CHANGE
+    | CLEAR
+    | VIEWER
+    | PHYSICS
 )
+SCRIPTS = {"change_few_labels": "change"}
+"""Benchmarks whose file has another name than the script that writes it."""
 
 
 def make_page(folder: Path = RESULTS) -> str:
@@ -209,7 +221,9 @@ def make_page(folder: Path = RESULTS) -> str:
         path = folder / f"{name}.json"
         if path.exists():
             blocks.append(build(json.loads(path.read_text(encoding="utf-8"))))
-            blocks.append(f"Source: `benchmarks/results/{name}.json`, made by `benchmarks/{name}.py`.\n")
+            blocks.append(
+                f"Source: `benchmarks/results/{name}.json`, made by `benchmarks/{SCRIPTS.get(name, name)}.py`.\n"
+            )
     return "\n".join(blocks)
 
 
