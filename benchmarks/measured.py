@@ -78,7 +78,22 @@ def simulated(results: Json) -> Iterator[Json]:
     yield figure(results["system"], "EuroSAT", results["data"]["kind"], protocol, values, len(values["values"]))
 
 
-def figure(system: str, data_set: str, kind: str, protocol: str, values: Json, draws: int) -> Json:
+def few_labels(results: Json) -> Iterator[Json]:
+    """Yield the figures of change learned from few labelled pixels: the largest number of labels of each network."""
+    most: dict[tuple[str, str], int] = {}
+    for key in results["summary"]:
+        place, labels, method = key.split("|")
+        if method in {system.name for system in list_systems()}:
+            most[place, method] = max(int(labels), most.get((place, method), 0))
+    for (place, method), labels in most.items():
+        found = results["summary"][f"{place}|{labels}|{method}"]
+        protocol = f"{labels} labels a class, other blocks tested, {results['plan']['training']['epochs']} epochs"
+        yield figure(method, f"{place.title()} pair", "real", protocol, found["kappa"], found["seeds"], metric="kappa")
+
+
+def figure(
+    system: str, data_set: str, kind: str, protocol: str, values: Json, draws: int, metric: str = METRIC
+) -> Json:
     """Return one figure; its source is filled in later."""
     spread = values.get("standard_deviation")
     return {
@@ -86,7 +101,7 @@ def figure(system: str, data_set: str, kind: str, protocol: str, values: Json, d
         "data_set": data_set,
         "kind": kind,
         "protocol": protocol,
-        "metric": METRIC,
+        "metric": metric,
         "mean": round(values["mean"], 4),
         "standard_deviation": None if spread is None else round(spread, 4),
         "draws": draws,
@@ -98,6 +113,7 @@ READERS: dict[str, Callable[[Json], Iterator[Json]]] = {
     "hyperspectral": hyperspectral,
     "lcz": lcz,
     "scenes_simulated": simulated,
+    "change_few_labels": few_labels,
 }
 
 

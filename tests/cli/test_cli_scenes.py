@@ -99,6 +99,19 @@ def test_lists_say_what_was_published_and_what_was_measured(monkeypatch):
         assert info.name in listed
 
 
+def test_systems_are_found_by_words_and_known_to_programs():
+    shown = run("systems", "Hua", "googlenet")
+    assert "ca-googlenet-bilstm" in shown
+    assert "unet-small" not in shown
+    assert "ca-vgg16-bilstm" not in shown
+    assert max(map(len, run("systems").splitlines())) > 100, "lines are left whole where no terminal is"
+    records = json.loads(run("systems", "eurosat-resnet50", "--json"))
+    assert [record["name"] for record in records] == ["eurosat-resnet50"]
+    assert records[0]["figures"]
+    with pytest.raises(ConfigurationError, match="No system has magic"):
+        run("systems", "magic")
+
+
 def test_packaged_figures_are_of_systems_that_there_are():
     names = {system.name for system in list_systems()}
     for figure in measured_figures():
