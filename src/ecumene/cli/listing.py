@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,16 +17,15 @@ if TYPE_CHECKING:
 def sensors() -> None:
     """List the sensors that ecumene knows, with their levels and bands."""
     from rich.console import Console
-    from rich.table import Column, Table
 
     from ecumene.sensors import list_sensors
 
-    table = Table(Column("sensor", no_wrap=True), "what", "levels", "bands")
+    console = Console(highlight=False)
     for sensor in list_sensors():
         names = [band.name for band in sensor.bands]
         shown = ", ".join(names) if len(names) <= 14 else f"{len(names)} bands, {names[0]} to {names[-1]}"
-        table.add_row(sensor.id, sensor.title, ", ".join(level.name for level in sensor.levels), shown)
-    Console().print(table)
+        levels = ", ".join(level.name for level in sensor.levels)
+        print_entry(console, sensor.id, sensor.title, [f"levels: {levels}", f"bands: {shown}"])
 
 
 def systems(
@@ -68,10 +68,7 @@ def _about(system: System) -> str:
 
 
 def _print_system(console: Console, system: System) -> None:
-    """Print one system; lines are wrapped to a terminal, and left whole for whatever else reads them."""
-    from rich.markup import escape
-    from rich.padding import Padding
-
+    """Print one system."""
     from ecumene.systems.measured import measured_of
 
     lines = [system.paper] if system.paper else []
@@ -84,7 +81,15 @@ def _print_system(console: Console, system: System) -> None:
         deviation = "" if found.standard_deviation is None else f" ± {found.standard_deviation:.2g}"
         kind = " (SIMULATED)" if found.kind == "simulated" else ""
         lines.append(f"measured: {found.data_set}{kind}: {found.metric} {found.mean:.4g}{deviation} ({found.protocol})")
-    texts = [(2, f"[cyan]{escape(system.name)}[/cyan]  {escape(system.title)}"), *((6, escape(line)) for line in lines)]
+    print_entry(console, system.name, system.title, lines)
+
+
+def print_entry(console: Console, name: str, title: str, lines: Iterable[str]) -> None:
+    """Print a name with what is said of it; lines are wrapped to a terminal, and left whole for anything else."""
+    from rich.markup import escape
+    from rich.padding import Padding
+
+    texts = [(2, f"[cyan]{escape(name)}[/cyan]  {escape(title)}"), *((6, escape(line)) for line in lines)]
     for indent, text in texts:
         if console.is_terminal:
             console.print(Padding(text, (0, 0, 0, indent)))
