@@ -334,6 +334,21 @@ def test_a_model_of_images_is_judged_by_images_that_it_has_not_seen(bundle, larg
     assert "not trained on" in other.figures["images"]["sentence"]
 
 
+def test_images_are_opened_with_the_options_that_the_system_states(bundle, large, tmp_path, monkeypatch):
+    seen = {}
+
+    def opened(_, folder, **options):
+        seen.update(options)
+        return TinyScenes.open(folder)
+
+    system = tiny_system(data_options={"bands": "rgb"})
+    monkeypatch.setattr("ecumene.workflows.scene_trust.list_systems", lambda: (system,))
+    monkeypatch.setattr("ecumene.workflows.scene_trust.get_system", lambda _: system)
+    monkeypatch.setattr("ecumene.workflows.scene_data.open_data_set", opened)
+    trust_scenes(bundle, large, tmp_path / "t")
+    assert seen == {"bands": "rgb"}
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

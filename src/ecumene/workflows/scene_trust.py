@@ -17,12 +17,12 @@ from ecumene.models.bundle import Model, plain
 from ecumene.samples.contract import Part
 from ecumene.samples.datasets import DataSet, open_data_set
 from ecumene.samples.datasets.loading import LazyScenes, checksum_of
-from ecumene.systems import BenchProtocol
+from ecumene.systems import BenchProtocol, get_system, list_systems
 from ecumene.trust.scaling import IDENTITY
 from ecumene.viewer.report import Report, Table, write_report
 from ecumene.workflows import trust_figures as figures
 from ecumene.workflows.calibrate import LabelledPixels, probabilities_of, results_of_scenes
-from ecumene.workflows.scene_data import split_data_set
+from ecumene.workflows.scene_data import open_system_data, split_data_set
 from ecumene.workflows.scene_fit import has_classes, scene_metrics
 from ecumene.workflows.scene_legend import restate_as
 from ecumene.workflows.trust_page import trust_diagrams, trust_tables
@@ -118,7 +118,15 @@ def _open(model: Model, folder: str | Path, name: str | None, options: Mapping[s
     chosen = name or model.spec.training.get("data_set", {}).get("name")
     if not chosen:
         raise ConfigurationError("The model does not say what it was trained on; name the data set: --data-set NAME.")
-    data = restate_as(open_data_set(str(chosen), folder, **(options or {})), model)
+    by = str(model.spec.training.get("system"))
+    known = any(system.name == by for system in list_systems())
+    opened = (
+        # The system's own options, such as its bands, are what the model was trained with.
+        open_system_data(get_system(by), folder, str(chosen), options)
+        if known
+        else open_data_set(str(chosen), folder, **(options or {}))
+    )
+    data = restate_as(opened, model)
     check_images(model, data)
     return data
 
