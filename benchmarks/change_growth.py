@@ -141,6 +141,10 @@ def from_to(city: City, folder: Path) -> dict[str, Any]:
     def f1(guess: NDArray[np.bool_]) -> float:
         return float(2 * (guess & truth).sum() / max(guess.sum() + truth.sum(), 1))
 
+    chance = 1.0 - layer(found, "probability")  # the first band is that of no change
+    part = np.minimum((chance * 10).astype(int), 9)
+    bins = [part == k for k in range(10) if (part == k).any()]
+    apart = [here.mean() * abs(chance[here].mean() - truth[here].mean()) for here in bins]
     results = found.properties["ecumene:results"]
     names = dict(zip(city.legend.values, city.legend.names, strict=True))
     order = found.item["assets"]["to"]["bands"][0]["classification:classes"]
@@ -153,6 +157,9 @@ def from_to(city: City, folder: Path) -> dict[str, Any]:
         "changed by classes alone, F1": f1(plain),
         "changed by classes alone": float(plain.mean()),
         "expected changed": float(results["expected_changed_m2"] / results["total_m2"]),
+        "Brier score of the probability of change": float(np.mean((chance - truth) ** 2)),
+        "expected calibration error of it": float(np.sum(apart)),
+        "sharpness of the maps' probabilities": float(results["sharpness_of_probabilities"]),
         "new class right where change is right": float(agree.mean()) if agree.size else None,
     }
 

@@ -1,6 +1,7 @@
 """Breaks in image time series: speed beside other implementations, calibration of dates, and a real pixel.
 
     python benchmarks/change_series.py --nrt PYTHON --bfast PYTHON     # results/change_series.json
+    python benchmarks/change_series.py --only bolivia                  # results/change_series_bolivia.json
     python benchmarks/change_series.py --quick                         # small, prints only
 
 PYTHON are interpreters of environments with the peers (see `change_series_peers.py`); without them only our own speed
@@ -424,8 +425,8 @@ def main() -> None:
         pythons = {"nrt": given.nrt, "ruptures": given.nrt, "bfast": given.bfast}
         found["speed"] = speed(given.quick, pythons, 1 if given.quick else given.rounds)
         print(json.dumps(found["speed"], indent=1), flush=True)
-    if not given.quick and given.only is None:
-        store("change_series", found)
+    if not given.quick:
+        store("change_series" if given.only is None else f"change_series_{given.only}", found)
 
 
 if __name__ == "__main__":

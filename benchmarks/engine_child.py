@@ -160,7 +160,8 @@ def run_map(request: dict[str, Any]) -> dict[str, Any]:
     # Importing the libraries and building the network is no part of a peer's time either; `process_s` has it.
     model.executor(options.backend if options.backend != "auto" else "torch", "fp32", 1)
     start = time.perf_counter(), time.process_time()
-    product = map_stack(stack, model, request["out"], options=options, progress=progress)
+    # As `ecumene map` does, which loads the model for one map.
+    product = map_stack(stack, model, request["out"], options=options, progress=progress, last_use=True)
     wall, processor = time.perf_counter() - start[0], time.process_time() - start[1]
     execution = product.properties["ecumene:execution"]
     return {

@@ -12,6 +12,7 @@ from ecumene.models.bundle import Model
 from ecumene.restoration.holdout import calibrate
 from ecumene.samples.hidden_clouds import ClearSeries
 from ecumene.workflows.clear_model_trust import RestorationRun, SeriesWindow, hold_out_model
+from ecumene.workflows.restoration_places import latitude_of
 from ecumene.workflows.restoration_scenes import train_on_scenes
 from restoration_data import PLACES, Place
 
@@ -70,5 +71,6 @@ def others_of(place: Place) -> list[ClearSeries]:
             continue
         other = make()
         if other.level == place.level and [c.key for c in other.channels] == [c.key for c in place.channels]:
-            found.append(ClearSeries(name, other.image, other.usable, other.days, other.channels))
+            latitude = latitude_of(other.source.stack)
+            found.append(ClearSeries(name, other.image, other.usable, other.days, other.channels, latitude))
     return found

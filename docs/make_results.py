@@ -206,7 +206,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = (
     | VIEWER
     | PHYSICS
 )
-SCRIPTS = {"change_few_labels": "change"}
+SCRIPTS = {"change_few_labels": "change", "change_series_bolivia": "change_series"}
 """Benchmarks whose file has another name than the script that writes it."""
 
 

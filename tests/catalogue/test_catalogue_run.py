@@ -220,6 +220,27 @@ def test_two_runs_on_one_store_share_the_work(collection, three_dates, mlp, tmp_
     assert rasters(tmp_path / "store") == rasters(out)
 
 
+def test_a_tile_is_shared_by_as_many_executors_as_a_single_map(three_dates, mlp, tmp_path, monkeypatch):
+    from ecumene.mapping import engine
+
+    run, seen = engine.run_tiles, []
+    monkeypatch.setattr(engine, "run_tiles", lambda *a: (seen.append([id(one) for one in a[2]]), run(*a)))
+    for module in ("ecumene.mapping.plan", "ecumene.workflows.map_collection"):
+        monkeypatch.setattr(f"{module}.available_threads", lambda: 2)
+    monkeypatch.setattr("ecumene.mapping.plan.has_gpu", lambda: False)
+    aoi = write_aoi(tmp_path / "aoi.gpkg", grid(20, 20, 100, 100))
+    source = {"scenes": [three_dates / "a.tif"], "grid": GRID, "aoi": aoi}
+    small = OPTIONS.model_copy(update={"window": (64, 64), "batch_size": 1})
+    one, both = tmp_path / "one", tmp_path / "both"
+    map_collection(mlp, one, options=small, **source)
+    assert {len(executors) for executors in seen} == {1}
+    seen.clear()
+    result = map_collection(mlp, both, options=small.model_copy(update={"threads": None}), **source)
+    assert result.plan.settings.threads == 1
+    assert {len(set(executors)) for executors in seen} == {2}
+    assert rasters(one) == rasters(both)
+
+
 def test_tiles_meet_without_a_seam(tmp_path):
     """A mosaic of tiles is the single map: equal where the context suffices, within one stored level elsewhere."""
     place = grid(320, 320)

@@ -13,7 +13,6 @@ from ecumene.change.series_classes import (
     consistent_classes,
     first_lasting,
     lasting_switches,
-    majority_of,
     stay_matrix,
 )
 from ecumene.change.series_gaps import (
@@ -25,6 +24,7 @@ from ecumene.change.series_gaps import (
     count_days,
     fill_gaps,
 )
+from ecumene.change.series_onset_prior import OnsetPrior, estimate_onset_prior
 from ecumene.change.series_statistics import temporal_statistics
 from ecumene.change.series_trends import monotone_trend
 from ecumene.core.errors import ConfigurationError, SceneError
@@ -101,13 +101,6 @@ def test_onsets_at_the_beginning_never_and_without_any_date():
     assert found.probability[1] < 0.2
     assert np.isnan(found.probability[2])
     assert not found.state[:, 1:].any()
-
-
-def test_majorities_fill_and_correct():
-    classes = np.array([[1, 1, 2, 1, NODATA, 2, 2, 2]], np.uint8).T
-    np.testing.assert_array_equal(majority_of(classes)[:, 0], [1, 1, 1, 1, NODATA, 2, 2, 2])
-    with pytest.raises(ConfigurationError, match="odd number"):
-        majority_of(classes, 4)
 
 
 def test_switches_must_last_and_be_clear():
@@ -245,3 +238,27 @@ def test_an_onset_has_a_day_exactly_where_the_state_is_reached(seed, ever, begin
     found = first_lasting(share, days, prior_ever=ever, prior_beginning=beginning)
     np.testing.assert_array_equal(np.isfinite(found.day), found.state.any(axis=0))
     assert (np.diff(found.state.astype(int), axis=0) >= 0).all()
+
+
+@pytest.mark.parametrize(("softness", "sharpness"), [(1.0, 1.0), (0.4, 2.5)])
+def test_growth_as_a_whole_is_learned_from_the_maps(softness, sharpness):
+    rng = np.random.default_rng(0)
+    days = 17000 + 365 * np.arange(6)
+    first = np.where(rng.random(8000) < 0.3, rng.integers(1, 6, 8000), 9)
+    first[:800] = 0
+    state = np.arange(6)[:, None] >= first
+    chance = 1.0 / (1.0 + np.exp(-4.0 * (rng.normal(size=state.shape) + 2.0 * (2.0 * state - 1.0))))
+    said = chance**softness / (chance**softness + (1.0 - chance) ** softness)
+    said[rng.random(said.shape) < 0.1] = np.nan
+    found = estimate_onset_prior(said, days)
+    assert found.sharpness == pytest.approx(sharpness, rel=0.05)
+    assert found.ever == pytest.approx((first < 6).mean(), abs=0.01)
+    assert found.beginning == pytest.approx((first == 0).sum() / (first < 6).sum(), abs=0.02)
+    onset = first_lasting(found.apply(said), days, prior_ever=found.ever, prior_beginning=found.beginning)
+    assert np.isfinite(onset.day[first == 3]).mean() > 0.9
+    assert onset.probability.mean() == pytest.approx((first < 6).mean(), abs=0.01)
+    assert np.isnan(found.apply(np.array([np.nan, 0.4])))[0]
+
+
+def test_a_series_without_maps_has_even_priors():
+    assert estimate_onset_prior(np.full((2, 5), np.nan), [17000, 17365]) == OnsetPrior()

@@ -54,6 +54,20 @@ def test_series_and_verify_as_typed(pair, tmp_path):
     refused(*words, "--class", "lake", "--overwrite", code=CONFIGURATION, saying="VALUE=NAME", folder=tmp_path)
 
 
+def test_pixel_series_as_typed(tmp_path):
+    rng = np.random.default_rng(0)
+    days = np.arange("2018-01-05", "2020-12-20", 30, dtype="datetime64[D]")
+    lines = [f"{day},{-8 - 4 * (k >= 18) + rng.normal(0, 0.3):.3f}" for k, day in enumerate(days)]
+    (tmp_path / "vv.csv").write_text("\n".join(["date,VV", *lines]))
+    words = ("series", tmp_path / "vv.csv", "--out", tmp_path / "out", "--order", "0", "--no-trend")
+    shown = done(*words).out
+    assert "changes.csv" in shown
+    assert str(days[18])[:7] in shown or str(days[17])[:7] in shown
+    assert {"changes.csv", "series.json", "quicklook.png"} == {path.name for path in (tmp_path / "out").iterdir()}
+    refused(*words, "--objects", code=CONFIGURATION, saying="--objects means nothing", folder=tmp_path)
+    refused(*words, "--sensor", "sentinel-1", code=CONFIGURATION, saying="a table states", folder=tmp_path)
+
+
 def test_scenes_are_mapped_with_a_model_and_followed(town, forest, tmp_path):
     from ecumene.mapping.product import open_product
 

@@ -11,8 +11,6 @@ from typer.testing import CliRunner
 from ecumene.cli.main import app
 from ecumene.core.errors import ConfigurationError, EcumeneError
 from ecumene.samples.datasets import list_data_sets
-from ecumene.samples.datasets.growth_sites import GrowthSites
-from ecumene.samples.datasets.pairs import list_pair_sets
 from ecumene.systems import list_systems
 from ecumene.systems.measured import MeasuredFigure, measured_figures
 
@@ -119,7 +117,7 @@ def test_packaged_figures_are_of_systems_that_there_are():
 
 
 def test_systems_name_data_sets_and_protocols_that_there_are():
-    known = {info.name for info in (*list_data_sets(), *list_pair_sets(), GrowthSites.info)}
+    known = {info.name for info in list_data_sets()}
     for system in list_systems():
         assert set(system.data_sets) <= known, system.name
         protocols = {protocol.name for protocol in system.protocols}

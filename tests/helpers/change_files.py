@@ -78,7 +78,8 @@ def map_product(folder, codes, chances=None, *, time=None, legend=LEGEND, valid=
                                 band_names=legend.names))  # fmt: skip
         values["probability"] = chances
     if bars is not None:
-        layers.append(LayerSpec("uncertainty", "float32", float("nan"), unit, role="uncertainty", band_names=("s",)))
+        layers.append(LayerSpec("uncertainty", "float32", float("nan"), unit, role="uncertainty", band_names=("s",),
+                                description="one standard deviation"))  # fmt: skip
         values["uncertainty"] = bars[None]
     layers.append(LayerSpec("valid", "uint8", 255, categorical=True, role="valid", band_names=("valid",)))
     affine = Affine(10, 0, 500_000 + 10 * shift, 0, -10, 5_200_000)

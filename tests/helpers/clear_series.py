@@ -76,7 +76,7 @@ def write_radar(folder: Path, day: int, *, zero=False, size=SIZE, pixel=20.0) ->
     place = folder / f"radar-{day}"
     place.mkdir(parents=True)
     date = np.datetime64("2020-01-01") + day
-    coarse = ground()[3].reshape(size // 2, 2, size // 2, 2).mean(axis=(1, 3))
+    coarse = ground(size=size)[3].reshape(size // 2, 2, size // 2, 2).mean(axis=(1, 3))
     db = np.stack([-20.0 + 40.0 * coarse, -27.0 + 40.0 * coarse]).astype(np.float32)
     transform = Affine(pixel, 0, 600000, 0, -pixel, 5000000)
     write_raster(place / "image.tif", np.zeros_like(db) if zero else db, transform)

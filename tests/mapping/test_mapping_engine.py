@@ -342,6 +342,8 @@ def test_a_model_that_misbehaves_is_named(tmp_path, executor, words):
 class Sets:
     """Adds a layer the generic way: which classes have more than a tenth."""
 
+    residuals = None
+
     def extra_layer_specs(self, objective):
         from ecumene.objectives.prediction import LayerSpec
 
@@ -459,3 +461,20 @@ def test_executors_really_run_side_by_side(tmp_path):
     model.__class__ = type("MeetingModel", (type(model),), {"executor": lambda self, *a: Meeting(build(*a))})
     map_stack(stack, model, tmp_path / "p", options=options(workers=2))
     assert sorted(met) == [0, 1]
+
+
+def test_a_model_may_be_given_one_date_first_while_the_stack_stays_in_order_of_time():
+    stack, model = make_stack(48, 48, frames=3), make_model(temporal=True)
+    keywords = {"layers": ("value",), "backend": "fake", "precision": "fp32", "threads": 1}
+    batches = {}
+    for first in (None, 2):
+        plan = make_plan(stack, model, options(first_date=first), **keywords)
+        tile = next(iter(plan.tiles()))
+        batches[first] = WindowReader(plan, stack, True, None).read(tile, plan.batches(tile)[0])
+        assert plan.frames == tuple(str(time) for time in stack.times)
+        assert ("first_date" in plan.text()) == (first is not None)
+    np.testing.assert_array_equal(batches[2].image, batches[None].image[:, [2, 0, 1]])
+    np.testing.assert_array_equal(batches[2].dates, batches[None].dates[:, [2, 0, 1]])
+    plan = make_plan(stack, model, options(first_date=3), **keywords)
+    with pytest.raises(ConfigurationError, match="no date 3"):
+        WindowReader(plan, stack, True, None)

@@ -206,6 +206,8 @@ def test_windows_of_a_tile_have_one_shape_and_shapes_come_once(height, width, ti
         (8, 100, {"threads": 2}, (1, 2)),
         (8, 100, {"workers": 3}, (3, 2)),
         (8, 100, {"workers": 3, "threads": 1}, (3, 1)),
+        (8, 100, {"workers": 6, "threads": 1}, (6, 1)),
+        (8, 2, {"workers": 6, "threads": 1}, (2, 1)),
         (8, 100, {"backend": "compiled"}, (1, 8)),
     ],
 )
@@ -213,3 +215,13 @@ def test_cores_are_shared_among_executors(monkeypatch, cores, batches, options, 
     monkeypatch.setattr("ecumene.mapping.plan.available_threads", lambda: cores)
     monkeypatch.setattr("ecumene.mapping.plan.has_gpu", lambda: False)
     assert share_cores(MapOptions(**options), batches) == shared
+
+
+@pytest.mark.parametrize(
+    ("chosen", "settled", "executors"),
+    [("auto", None, 1), ("torch", None, 1), ("openvino", None, 2), ("auto", "trees", 2), ("auto", "openvino", 2)],
+)
+def test_a_gpu_matters_only_to_what_computes_on_it(monkeypatch, chosen, settled, executors):
+    monkeypatch.setattr("ecumene.mapping.plan.available_threads", lambda: 2)
+    monkeypatch.setattr("ecumene.mapping.plan.has_gpu", lambda: True)
+    assert share_cores(MapOptions(backend=chosen), 100, settled)[0] == executors

@@ -128,7 +128,7 @@ def test_the_settlement_loss_adds_three_heads_and_a_tenth_of_the_agreement():
 
 
 def test_streams_are_chosen_by_position():
-    network = made("multimodal-unet", in_channels=5, n_outputs=2, widths=[8], radar=[4, 1]).eval()
+    network = made("multimodal-unet", in_channels=5, n_outputs=2, widths=[8], streams=[[4, 1], [0, 2, 3]]).eval()
     x = series(1, 1, 5)[:, 0]
     other = x.clone()
     other[:, [0, 2, 3]] += 1.0
@@ -136,9 +136,14 @@ def test_streams_are_chosen_by_position():
     assert torch.equal(a["radar"], b["radar"])
     assert not torch.equal(a["optical"], b["optical"])
     assert torch.equal(a["fusion-without-optical"], b["fusion-without-optical"])
-    for radar in ([], [0, 0], [7], [0, 1, 2, 3, 4]):
-        with pytest.raises(ConfigurationError, match="bands of both sensors"):
-            build_network("multimodal-unet", in_channels=5, n_outputs=2, radar=radar)
+    for streams, sentence in (
+        ([[], [0, 1, 2, 3, 4]], "bands of both sensors"),
+        ([[0, 1, 2, 3, 4]], "bands of both sensors"),
+        ([[0, 0], [1, 2, 3, 4]], "each of the 5 channels once"),
+        ([[7], [0, 1, 2, 3]], "each of the 5 channels once"),
+    ):
+        with pytest.raises(ConfigurationError, match=sentence):
+            build_network("multimodal-unet", in_channels=5, n_outputs=2, streams=streams)
 
 
 @pytest.mark.parametrize("balance", ["none", "modality-dropout", "gradient"])
@@ -270,7 +275,7 @@ def test_dates_that_a_network_needs():
         ("refined-series", {"n_outputs": 7, "edges": "star"}, "dense, adjacent or cyclic"),
         ("refined-series", {"n_outputs": 7, "widths": [5]}, "positive multiple of 2"),
         ("mmcr-change", {"n_outputs": 2, "consistency": -1.0}, "must not be negative"),
-        ("mmcr-change", {"n_outputs": 2, "widths": []}, "one width or more"),
+        ("mmcr-change", {"n_outputs": 2, "widths": []}, "one or more positive widths"),
         ("balanced-change-unet", {"n_outputs": 2, "balance": "luck"}, "balanced by none"),
     ],
 )

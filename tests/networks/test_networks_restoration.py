@@ -220,6 +220,33 @@ def test_nothing_known_has_a_wide_error_bar():
     assert float(output[:, 2:, :, :6].min()) > float(output[:, 2:, :, 14:].max())
 
 
+def test_what_no_date_sees_may_be_anything():
+    network = build_network("date-blend", in_channels=2, n_outputs=4, radii=[2, 4]).eval()
+    x = torch.rand(1, 3, 2, 24, 24)
+    valid = torch.ones(1, 3, 24, 24, dtype=torch.bool)
+    valid[..., :12] = False
+    with torch.inference_mode():
+        variance = network(torch.where(valid[:, :, None], x, 0.0), DATES[:, :3], valid)[:, 2:]
+    low, high = network.limits[:, 0, 0, 0]
+    assert torch.allclose(variance[..., :12], (high - low) ** 2 / 12.0)
+
+
+def test_a_date_without_data_is_no_date_wherever_it_stands():
+    """Samples with few dates are filled up with dates of the wanted day on which nothing is seen."""
+    network = build_network("date-blend", in_channels=2, n_outputs=4, radii=[2, 4]).eval()
+    torch.nn.init.normal_(network.say.weight, std=0.3)
+    x, valid = torch.rand(1, 2, 2, 24, 24), torch.ones(1, 2, 24, 24, dtype=torch.bool)
+    valid[:, 0, 6:12] = False
+    x, days = torch.where(valid[:, :, None], x, 0.0), torch.tensor([[17_000.0, 17_040.0]])
+    padded = torch.cat((x, torch.zeros(1, 1, 2, 24, 24)), dim=1)
+    unseen = torch.cat((valid, torch.zeros(1, 1, 24, 24, dtype=torch.bool)), dim=1)
+    with torch.inference_mode():
+        alone = network(x, days, valid)
+        for day in (17_000.0, 17_300.0):
+            more = network(padded, torch.cat((days, torch.tensor([[day]])), dim=1), unseen)
+            torch.testing.assert_close(more, alone, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "sentence"),
     [

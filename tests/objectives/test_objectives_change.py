@@ -1,4 +1,4 @@
-"""Changed or not: the loss of overlap, and the decision by a threshold."""
+"""Changed or not: the loss of overlap, and the decision by a threshold, alone and of members."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ torch = pytest.importorskip("torch")
 
 from ecumene.core.errors import ConfigurationError  # noqa: E402
 from ecumene.legends import Legend  # noqa: E402
-from ecumene.objectives import ChangeSegmentation, build_objective  # noqa: E402
+from ecumene.objectives import JaccardSegmentation, Members, Segmentation, build_objective  # noqa: E402
 
 LEGEND = Legend.from_names(["changed", "unchanged"], name="change")
 
 
 def objective(**changes):
-    return ChangeSegmentation(**{"legend": LEGEND, "positive": "changed", **changes})
+    return JaccardSegmentation(**{"legend": LEGEND, "positive": "changed", **changes})
 
 
 def batch(seed=0):
@@ -38,7 +38,8 @@ def test_a_perfect_answer_has_the_smallest_loss():
     target = torch.tensor([[[0, 0, 1, 1]]])
     logit = torch.where(target[:, None] == 0, 20.0, -20.0)
     sure = torch.cat([logit, -logit], dim=1)
-    assert float(objective().loss(sure, target, torch.ones(1, 1, 4, dtype=torch.bool))) == pytest.approx(-1.0, abs=1e-5)
+    loss = objective(factor=2.0).loss(sure, target, torch.ones(1, 1, 4, dtype=torch.bool))
+    assert float(loss) == pytest.approx(-1.0, abs=1e-5)
 
 
 def test_rightly_unchanged_pixels_do_not_count():
@@ -65,35 +66,51 @@ def test_metrics_are_those_of_the_change():
     metrics = objective().metrics()
     objective().update_metrics(metrics, output, target, torch.ones(1, 1, 5, dtype=torch.bool))
     found = {name: float(value) for name, value in metrics.compute().items()}
-    names = ("overall_accuracy", "change_f1", "change_precision", "change_recall")
-    assert found == pytest.approx(dict.fromkeys(names, 0.5))
-    assert objective().monitor == ("change_f1", "max")
-
-
-@pytest.mark.parametrize(("counts", "name"), [((5, 90), "changed"), ((90, 5), "unchanged"), ((7, 7), "unchanged")])
-def test_the_rarer_class_is_the_change_unless_it_is_said(counts, name):
-    assert ChangeSegmentation(LEGEND).settled(counts).positive == name
-    assert objective().settled(counts).positive == "changed"
+    assert {name: found[name] for name in ("overall_accuracy", "macro_f1", "positive_f1")} == pytest.approx(
+        {"overall_accuracy": 0.5, "macro_f1": 0.5, "positive_f1": 0.5}
+    )
+    assert objective().monitor == ("positive_f1", "max")
+    # A strict threshold calls nothing: the F1 of the change is 0 although half of the pixels are right.
+    metrics.reset()
+    strict = objective(threshold=0.99)
+    strict.update_metrics(metrics, output, target, torch.ones(1, 1, 5, dtype=torch.bool))
+    assert float(metrics.compute()["positive_f1"]) == 0.0
+    assert float(metrics.compute()["overall_accuracy"]) == 0.5
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])
-def test_the_threshold_decides(library):
+@pytest.mark.parametrize("kind", [JaccardSegmentation, Segmentation])
+def test_the_threshold_decides(kind, library):
     probability = np.array([[[0.3, 0.5, 0.6, 0.65, 0.7]], [[0.7, 0.5, 0.4, 0.35, 0.3]]], np.float32)[None]
     moments = torch.from_numpy(probability) if library == "torch" else probability
-    strict = objective(threshold=0.66)
+    usual = kind(LEGEND, positive="changed")
+    strict = usual.looking_for("changed", 0.66)
     prediction = strict.from_moments(moments)
     assert np.asarray(prediction.value).tolist() == [[[2, 2, 2, 2, 1]]]
     assert np.asarray(prediction.layers["value"]).shape == (1, 1, 1, 5)
-    assert np.asarray(objective().from_moments(moments).value).tolist() == [[[2, 1, 1, 1, 1]]]
+    assert np.asarray(usual.from_moments(moments).value).tolist() == [[[2, 1, 1, 1, 1]]]
     np.testing.assert_allclose(np.asarray(prediction.layers["probability"]), probability)
-    assert not strict.by_argmax
-    assert objective().by_argmax
+    assert (strict.by_argmax, usual.by_argmax) == (False, True)
+    assert strict.layer_specs()[0].description == "changed where its probability is above 0.66"
+
+
+def test_members_decide_their_mean_by_the_same_threshold():
+    chance = np.array([[0.9, 0.2, 0.4], [0.5, 0.1, 0.3]])  # of change, two members, three pixels
+    logits = np.log(np.stack([chance, 1 - chance], axis=1)).reshape(1, 4, 1, 3).astype(np.float32)
+    found = [
+        np.asarray(Members(objective(), 2).looking_for("changed", limit).predict(logits).value)[0, 0].tolist()
+        for limit in (0.5, 0.3, 0.1)
+    ]
+    assert found == [[1, 2, 2], [1, 2, 1], [1, 1, 1]]
+    mixture = build_objective(Members(objective(), 2).looking_for("changed", 0.3).to_config())
+    assert (mixture.by_argmax, mixture.positive_index) == (False, 0)
+    assert mixture.decide(np.array([[0.35], [0.65]])[None]).tolist() == [[0]]
 
 
 def test_configuration_survives_json():
     one = objective(threshold=0.66, factor=1.0)
     again = build_objective(one.to_config())
-    assert isinstance(again, ChangeSegmentation)
+    assert isinstance(again, JaccardSegmentation)
     assert again.to_config() == one.to_config()
     assert (again.positive, again.threshold, again.factor) == ("changed", 0.66, 1.0)
 
@@ -101,17 +118,12 @@ def test_configuration_survives_json():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"legend": Legend.from_names(["a", "b", "c"]), "positive": None}, "have 3 classes; join them to two"),
+        ({"legend": Legend.from_names(["a", "b", "c"]), "positive": "a"}, "decides between two classes, but .* has 3"),
         ({"positive": "burnt"}, "No class is called 'burnt'"),
         ({"threshold": 1.0}, r"in \(0, 1\)"),
-        ({"factor": 0.0}, "factor positive"),
+        ({"factor": 0.0}, "factor of the loss must be positive"),
     ],
 )
 def test_wrong_arguments_are_refused_with_a_sentence(arguments, sentence):
     with pytest.raises(ConfigurationError, match=sentence):
         objective(**arguments)
-
-
-def test_a_change_that_nobody_has_named_is_refused():
-    with pytest.raises(ConfigurationError, match="Nobody has said which class"):
-        ChangeSegmentation(LEGEND).loss(*batch())

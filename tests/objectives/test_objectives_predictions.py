@@ -11,7 +11,6 @@ from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
 from ecumene.legends.legend import LegendClass
 from ecumene.objectives import (
-    ChangeSegmentation,
     JaccardSegmentation,
     Members,
     MultiLabel,
@@ -31,6 +30,7 @@ LEGEND = Legend(
         for value, name in ((10, "water"), (30, "forest"), (0, "city"))
     )
 )
+PAIR = Legend.from_names(["same", "changed"])
 REGRESSION = PixelRegression(
     ("height", "age"), unit="m", target_mean=(100.0, 5.0), target_std=(20.0, 3.0), beta=0.5, variance_scale=2.25
 )
@@ -46,7 +46,9 @@ OBJECTIVES = [
     Members(MultiLabel(LEGEND), 3),
     Members(REGRESSION, 5),
     Members(MultivariateRegression(("a", "b")), 2),
-    ChangeSegmentation(Legend.from_names(["same", "changed"]), "changed", threshold=0.66),
+    Segmentation(PAIR, positive="changed", threshold=0.66),
+    Members(Segmentation(PAIR, positive="same", threshold=0.3), 3),
+    JaccardSegmentation(PAIR, "changed", threshold=0.66, factor=2.0),
     JaccardSegmentation(LEGEND),
     Restoration(("a", "b")),
 ]

@@ -4,8 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecumene.core.errors import ConfigurationError, ContractError
-from ecumene.physics.sharpening import ScalePair, assess, ergas, q2n, spectral_angles_deg
+from ecumene.physics.sharpening import ScalePair, assess, ergas, q2n
 from ecumene.physics.sharpening.quality import cayley_dickson_signs
+from ecumene.physics.spectral_angles import spectral_angles_deg
 
 
 def multiply(a, b):

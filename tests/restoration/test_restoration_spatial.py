@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.restoration.cloud_simulation import cover_field
-from ecumene.restoration.spatial import SpatialFill, interpolate
+from ecumene.restoration.spatial import CELL, REACH, SpatialFill, cells_of, fill_cells, interpolate
 from ecumene.simulate.noise import fractal_field
 
 
@@ -48,3 +48,29 @@ def test_nothing_clear_is_nothing_known():
         SpatialFill.fit(image, np.zeros(image.shape[1:], bool))
     with pytest.raises(ConfigurationError, match="no known pixel"):
         interpolate(image, np.zeros(image.shape[1:], bool))
+
+
+def test_parts_of_a_scene_give_what_the_whole_gives():
+    image = scene(size=331)[:, :, :300]
+    clear = ~cover_field(image.shape[1:], 0.7, 3, longest=90.0)
+    method = SpatialFill.fit(image, clear)
+    mean, deviation = method.fill(image, clear)
+    coarse = fill_cells(*cells_of(image, clear))
+    for top, left, bottom, right in ((0, 0, 224, 192), (96, 96, 331, 300), (0, 128, 331, 300)):
+        part = (slice(None), slice(top, bottom), slice(left, right))
+        cells = coarse[:, top // CELL : -(-bottom // CELL), left // CELL : -(-right // CELL)]
+        found = method.fill(image[part], clear[part[1:]], cells)
+        inner = [slice(REACH if first else 0, -REACH if last else None)
+                 for first, last in ((top > 0, bottom < 331), (left > 0, right < 300))]  # fmt: skip
+        for whole, own in zip((mean, deviation), found, strict=True):
+            assert np.array_equal(whole[part][:, *inner], own[:, *inner], equal_nan=True)
+
+
+def test_what_is_out_of_reach_stays_unknown():
+    image = scene(size=400)
+    clear = np.zeros((400, 400), bool)
+    clear[:, :100] = True
+    mean, deviation = SpatialFill.fit(image[:, :, :100], clear[:, :100]).fill(image, clear)
+    assert np.isfinite(mean[:, :, : 100 + REACH - 1]).all()
+    assert np.isnan(mean[:, :, 100 + REACH :]).all()
+    assert np.isnan(deviation[:, :, 100 + REACH :]).all()

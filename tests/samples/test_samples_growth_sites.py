@@ -74,7 +74,6 @@ def test_official_files_become_physical(official):
         "sentinel-2/B08",
     ]
     assert [channel.unit for channel in sites.channels] == ["dB", "dB", "1", "1"]
-    assert sites.radar == [0, 1]
     first = sites.of("train")[0]
     assert first.dates == tuple(DATES)  # a date without Sentinel-2 is none
     image = sites.image(first, 0)

@@ -9,8 +9,9 @@ from ecumene.core.errors import ConfigurationError, LabelError, SceneError
 from ecumene.core.window import Window
 from ecumene.samples.contract import Part
 from ecumene.samples.crops import CropSamples, Region, cut, region_patches
+from ecumene.samples.datasets import open_data_set
 from ecumene.samples.datasets.oscd import BANDS, TEST_CITIES, TRAIN_CITIES, Oscd
-from ecumene.samples.datasets.pairs import list_pair_sets, open_pair_set, pair_set_class
+from ecumene.samples.datasets.pairs import open_pair_set, pair_set_class
 from ecumene.samples.region_split import split_regions
 from ecumene.scenes.complete import CompleteStack, complete_block
 from ecumene.scenes.contract import Block, Channel
@@ -95,7 +96,6 @@ def test_the_official_split_and_what_is_known_of_the_set(compact):
     data = Oscd.open(compact)
     assert data.official == {"dubai": Part.TEST, "paris": Part.TRAIN, "rennes": Part.TRAIN}
     assert len(set(TRAIN_CITIES) | set(TEST_CITIES)) == Oscd.info.size == 24
-    assert [info.name for info in list_pair_sets()] == ["oscd"]
     assert pair_set_class("oscd") is Oscd
 
 
@@ -132,6 +132,10 @@ def test_wrong_folders_and_options_are_refused_with_a_sentence(compact, tmp_path
         Oscd.open(compact).read("london")
     with pytest.raises(ConfigurationError, match="did you mean oscd"):
         open_pair_set("oscf", compact)
+    with pytest.raises(ConfigurationError, match="eurosat does not hold places on two dates"):
+        open_pair_set("eurosat", compact)
+    with pytest.raises(ConfigurationError, match="oscd holds places at several dates"):
+        open_data_set("oscd", compact)
 
 
 def test_parts_share_out_the_labels_and_whole_cities_test(compact):

@@ -177,6 +177,9 @@ def test_stored_cloud_shares_are_used_and_checked(tmp_path):
     table.write_text(json.dumps({"ROIs1158_106_p0": [0.0, 0.1]}))
     with pytest.raises(LabelError, match="2 dates"):
         open_data_set("sen12ms-cr-ts", tmp_path).coverage(0)
+    table.write_text(json.dumps({"ROIs1158_106_p0": []}))
+    with pytest.raises(LabelError, match="not a table"):
+        open_data_set("sen12ms-cr-ts", tmp_path)
     table.write_text("[1, 2")
     with pytest.raises(LabelError, match="not a table"):
         open_data_set("sen12ms-cr-ts", tmp_path)
@@ -237,7 +240,7 @@ def place(name, dates, clear=True):
     seen = np.ones((dates, 24, 20), bool)
     if not clear:
         seen[1:] = False
-    return ClearSeries(name, image, seen, 17_000.0 + 10 * np.arange(dates), channels)
+    return ClearSeries(name, image, seen, 17_000.0 + 10 * np.arange(dates), channels, 45.0)
 
 
 def left_part(shape, share, seed):
@@ -266,3 +269,18 @@ def test_hidden_pixels_become_the_target_and_are_nowhere_in_the_image():
 def test_places_without_a_second_clear_date_teach_nothing():
     with pytest.raises(LabelError, match="two dates"):
         hide_under_clouds([place("a", 1), place("c", 3, clear=False)], left_part, number=2)
+
+
+def test_options_are_checked_and_change_what_a_checkpoint_knows_its_data_by(cr, tmp_path):
+    series(tmp_path, "ROIs1158", 106, 0)
+    for name, folder in (("sen12ms-cr", cr), ("sen12ms-cr-ts", tmp_path)):
+        for crop in (0, "128", True, 2.5):
+            with pytest.raises(ConfigurationError, match="is a side in pixels"):
+                open_data_set(name, folder, crop=crop)
+        plain, cut = (open_data_set(name, folder, **options) for options in ({}, {"crop": 8}))
+        assert plain.variant != cut.variant
+        assert (plain.crop, cut.crop) == (None, 8)
+    with pytest.raises(ConfigurationError, match="exclude_target of sen12ms-cr-ts is true or false"):
+        open_data_set("sen12ms-cr-ts", tmp_path, exclude_target="no")
+    two, three = (open_data_set("sen12ms-cr-ts", tmp_path, dates=dates) for dates in (2, 3))
+    assert two.variant != three.variant

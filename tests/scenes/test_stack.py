@@ -210,3 +210,14 @@ def test_a_given_grid_in_degrees_is_used(series):
     assert isinstance(stack, SceneStack)
     values = block.image[0, 0][block.valid[0]]
     assert 0.1 < values.mean() < 0.9
+
+
+def test_a_frame_without_a_scene_of_a_sensor_has_no_data_of_it(series):
+    stack = align_scenes(series)
+    first, second = stack.frames
+    alone = replace(stack, frames=(first, replace(second, mosaics=second.mosaics[:1])))
+    block = alone.read(Window(3, 4, 20, 20))
+    assert np.isfinite(block.image[0]).all()
+    assert np.isfinite(block.image[1, :2]).all()
+    assert np.isnan(block.image[1, 2]).all()
+    assert not block.valid[1].any()

@@ -13,6 +13,7 @@ from ecumene.core.errors import ModelError
 from ecumene.legends import Legend
 from ecumene.objectives import Segmentation
 from ecumene.samples.patch_set import PatchSet
+from ecumene.systems import get_system
 from ecumene.trust.calibration import Calibration
 from ecumene.trust.scaling import IDENTITY, Temperature
 from ecumene.workflows.calibrate import calibration_part, fit_trust, probabilities_of
@@ -43,11 +44,8 @@ class StandIn:
     def scaling(self):
         return None if self.calibration is None else self.calibration.scaling
 
-    def raw_output(self, image, dates=None):
-        return np.zeros_like(image) if self.constant else image
-
-    def detector_features(self, image, dates=None):
-        return np.nan_to_num(image)
+    def raw_results(self, image, dates=None):
+        return np.zeros_like(image) if self.constant else image, np.nan_to_num(image)
 
     def with_trust(self, *, calibration=None, detector=None):
         return replace(self, calibration=calibration, detector=detector)
@@ -141,9 +139,11 @@ def test_trees_calibrate_on_the_validation_part_too():
     from ecumene.workflows.training_data import TrainingData
 
     data = TrainingData({Part.VALIDATION: patches(3, 0), Part.CALIBRATION: patches(2, 1)})
-    assert len(calibration_part(data, "network")) == 2
-    assert len(calibration_part(data, "forest")) == 5
-    assert len(calibration_part(TrainingData({**data.parts, Part.VALIDATION: patches(0, 0)}), "forest")) == 2
+    assert len(calibration_part(data, get_system("unet-small"))) == 2
+    assert len(calibration_part(data, get_system("random-forest"))) == 5
+    assert len(calibration_part(data, get_system("rf-annual-builtup"))) == 2  # validation has chosen the forest
+    empty = TrainingData({**data.parts, Part.VALIDATION: patches(0, 0)})
+    assert len(calibration_part(empty, get_system("random-forest"))) == 2
 
 
 def test_probabilities_are_pooled_over_members():

@@ -187,6 +187,10 @@ def test_sensors_may_differ_only_for_methods_that_do_not_care(scenes, tmp_path):
     )
     with pytest.raises(ContractError, match=r"landsat-8 and landsat-5.*irmad"):
         find_change(first / "scene.yaml", place / "scene.yaml", tmp_path / "no", ChangeOptions(method="cva"))
+    for method in ("auto", "cva"):
+        single = ChangeOptions(method=method, use_bands=["nir"])
+        with pytest.raises(ContractError, match="with one band to compare, which no method brings"):
+            find_change(first / "scene.yaml", place / "scene.yaml", tmp_path / "no", single)
     found = find_change(first / "scene.yaml", place / "scene.yaml", tmp_path / "yes", ChangeOptions(animation=False))
     assert "nir" in found.properties["ecumene:method"]["parameters"]["bands"]
     assert kappa(layer(found, "value") == 1, changed()) > 0.9
@@ -292,6 +296,81 @@ def test_numbers_are_subtracted_with_their_error_bars(tmp_path):
     assert abs(inside.mean() - 0.9) < 0.02
     feet = map_product(tmp_path / "c", rng.normal(10.0, 1.0, SHAPE), unit="ft", bars=bars)
     refused(ContractError, "one unit", one, feet, tmp_path / "no")
+
+
+def numbers(folder, values, bars=None, *, names=("height", "share"), unit="m", bar="one standard deviation"):
+    """Write a product of several numbers whose layers have names of their own."""
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    from ecumene.objectives.prediction import LayerSpec
+    from ecumene.workflows.streamed_product import StreamedProduct, write_streamed_product
+
+    nan, shape = float("nan"), values.shape[1:]
+    layers = [LayerSpec("prediction", "float32", nan, unit, role="value", band_names=names)]
+    arrays = {"prediction": values, "valid": np.ones((1, *shape))}
+    if bars is not None:
+        layers.append(LayerSpec("spread", "float32", nan, unit, role="uncertainty", band_names=names, description=bar))
+        arrays["spread"] = bars
+    layers.append(LayerSpec("valid", "uint8", 255, categorical=True, role="valid"))
+    folder.mkdir()
+    return write_streamed_product(
+        folder,
+        StreamedProduct(
+            name="test", title="test", lineage="Made by a test.", layers=tuple(layers), inputs=(), start=None, end=None,
+            geobox=GeoBox(shape, Affine(10, 0, 500_000, 0, -10, 5_200_000), "EPSG:32633"), parameters={},
+            tile=lambda window: {name: array[:, *window.slices] for name, array in arrays.items()},
+        ),
+        draw=lambda path, files: path.write_bytes(b"png"),
+    ).folder  # fmt: skip
+
+
+def test_all_numbers_are_compared_whatever_their_layer_is_called(tmp_path):
+    rng = np.random.default_rng(1)
+    shape = (2, 24, 30)
+    bars = np.stack([np.full(shape[1:], 0.5), np.full(shape[1:], 2.0)])
+    first = rng.normal(0.0, bars)
+    second = rng.normal(0.0, bars) + np.array([0.0, 20.0])[:, None, None]
+    one, two = numbers(tmp_path / "a", first, bars), numbers(tmp_path / "b", second, bars)
+    found = find_change(one, two, tmp_path / "out", ChangeOptions(animation=False))
+    assert found.layers["value"].band_names == ("height", "share")
+    for band, deviation in ((1, 0.5), (2, 2.0)):
+        np.testing.assert_allclose(layer(found, "error", band), np.sqrt(2.0) * deviation, rtol=1e-5)
+    assert (layer(found, "change", 1) == 1).mean() > 0.9
+    assert (layer(found, "change", 2) == 2).mean() > 0.99
+    results = found.properties["ecumene:results"]["bands"]
+    assert results["share"]["mean_difference"] == pytest.approx(20.0, abs=0.5)
+    half = numbers(tmp_path / "c", second, bars, bar="half the width of the 90% interval")
+    plain = find_change(one, half, tmp_path / "half", ChangeOptions(animation=False))
+    assert "error" not in plain.layers  # half widths cannot be added in squares
+    other = numbers(tmp_path / "d", second, names=("height", "depth"))
+    refused(ContractError, "the same numbers", one, other, tmp_path / "no")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"stay": 0.9}, "--stay means nothing to two scenes"),
+        ({"tolerance": 1.0}, "--tolerance means nothing to two scenes"),
+    ],
+)
+def test_options_of_maps_are_refused_for_scenes(scenes, tmp_path, options, said):
+    refused(ConfigurationError, said, *scenes, tmp_path / "out", ChangeOptions(**options), **DECLARED)
+
+
+def test_options_of_scenes_are_refused_for_maps_and_models(maps, scenes, tmp_path):
+    one, two, *_ = maps
+    out = tmp_path / "out"
+    for options, said in (
+        ({"normalise": True}, "--normalise means nothing to two maps of classes"),
+        ({"options": {"threshold": "otsu"}}, "--option means nothing"),
+        ({"tolerance": 0.1}, "--tolerance means nothing to two maps of classes"),
+        ({"use_bands": ["B4"]}, "--use means nothing"),
+    ):
+        refused(ConfigurationError, said, one, two, out, ChangeOptions(**options))
+    refused(ConfigurationError, "--sensor is said of scenes; products state it", one, two, out, sensor="landsat-8")
+    model = ChangeOptions(method=str(tmp_path), normalise=True)
+    refused(ConfigurationError, "--normalise means nothing to a model of two dates", *scenes, out, model, **DECLARED)
 
 
 def test_a_product_is_not_replaced_unasked(maps, tmp_path):

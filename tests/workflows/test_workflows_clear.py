@@ -14,7 +14,8 @@ from ecumene.restoration.contract import BEYOND, FILLED, NO_KNOWLEDGE, OBSERVED
 from ecumene.scenes.opening import describe_scene
 from ecumene.workflows import clear as verb
 from ecumene.workflows.clear import clear_scenes
-from ecumene.workflows.restoration_scenes import series_of, train_on_scenes
+from ecumene.workflows.restoration_places import series_of
+from ecumene.workflows.restoration_scenes import train_on_scenes
 from ecumene.workflows.stacks import open_stack
 
 pytestmark = pytest.mark.slow  # the oldest versions run without them
@@ -148,6 +149,45 @@ def test_one_date_is_filled_from_its_surroundings_by_name_only(tmp_path):
     assert "start_datetime" not in product.properties
 
 
+def test_spatial_filling_knows_no_tiles_and_a_wholly_clouded_date_is_beyond_repair(tmp_path, monkeypatch):
+    clouds = {10: disc(30, 40, 30), 30: np.ones((SIZE, SIZE), bool), 50: None}
+    scenes = [write_date(tmp_path, day, cloud) for day, cloud in clouds.items()]
+    whole = clear_scenes(scenes, tmp_path / "whole", method="spatial")
+    monkeypatch.setattr(verb, "tile_edge", lambda _: 32)
+    tiled = clear_scenes(scenes, tmp_path / "tiled", method="spatial", date="2020-01-11")[0]
+    for layer in ("reflectance", "uncertainty", "state"):
+        assert np.array_equal(read(whole[0], layer), read(tiled, layer), equal_nan=True)
+    assert (read(whole[0], "state")[0] == np.where(clouds[10], FILLED, OBSERVED)).all()
+    assert (read(whole[1], "state") == BEYOND).all()
+    found = whole[1].properties["ecumene:results"]
+    assert (found["method"], found["dates"]) == ("nothing", ["2020-01-31"])
+    assert "Too little of the date is clear" in found["reason"]
+
+
+def test_a_single_clouded_scene_is_beyond_repair(tmp_path):
+    scene = write_date(tmp_path, 10, np.ones((SIZE, SIZE), bool), dated=False)
+    product = clear_scenes(scene, tmp_path / "out", method="spatial")[0]
+    assert (read(product, "state") == BEYOND).all()
+
+
+def test_a_day_without_a_scene_uses_radar_of_that_day_if_it_is_near(tmp_path):
+    cloud = disc(40, 40, 20)
+    scenes = [write_date(tmp_path, day, cloud) for day in (10, 70)]
+    waves = [write_radar(tmp_path, day) for day in (12, 36, 69)]
+    product = clear_scenes(scenes, tmp_path / "out", radar=waves, date="2020-02-10")[0]
+    found = product.properties["ecumene:results"]
+    assert found["radar"] == {
+        "day": "2020-02-06",
+        "dates": ["2020-01-13", "2020-03-10"],
+        "most_days_apart": 12.0,
+    }
+    assert (read(product, "state") == FILLED).all()
+    later = clear_scenes(scenes, tmp_path / "later", radar=waves, date="2020-02-22", method="sar-regression")[0]
+    assert later.properties["ecumene:results"]["radar"]["day"] is None
+    assert "2020-02-22 has no radar within 12 days (nearest: 16)." in later.properties["ecumene:results"]["notes"]
+    assert (read(later, "state") == BEYOND).all()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
@@ -202,6 +242,9 @@ def test_a_trained_model_fills_and_its_error_bars_are_recalibrated_here(series, 
     assert np.sqrt(np.mean(error**2)) < 0.01
     assert 0.7 < np.sqrt(np.mean(z**2)) < 1.4
     assert not (tmp_path / "out" / ".model").exists()
+    assert product.properties["ecumene:results"]["dates_used"] == [
+        "2020-01-11", "2020-01-31", "2020-02-20", "2020-03-21"
+    ]  # fmt: skip
     assert "recalibrated on" in product.properties["processing:lineage"]
     with pytest.raises(ConfigurationError, match="was measured"):
         clear_scenes(series, tmp_path / "day", model=tmp_path / "model", date="2020-02-10")

@@ -363,6 +363,13 @@ def test_unknown_pixels_are_left_out_and_said(inputs, tmp_path):
     found = run(inputs, tmp_path / "sdg", products=[inputs / "2016", tmp_path / "2024"])
     assert found.cities[0].measured.known_share == pytest.approx(1 - 20 / SHAPE[0], rel=1e-3)
     assert any("have no class" in note for note in found.notes)
+    for entry in found.cities:  # growth of ground and of population are of the same pixels
+        for year in (2016, 2024):
+            there = persons(year).copy()
+            there[:20] = 0.0
+            known = there[inside(entry.name)].sum()
+            assert known < 0.99 * persons(year)[inside(entry.name)].sum() or entry.measured.known_share > 0.99
+            assert entry.measured.years[year].persons == pytest.approx(known, rel=5e-3)  # cells are spread evenly
 
 
 def test_a_city_without_persons(inputs, tmp_path):

@@ -68,4 +68,4 @@ def test_options_that_mean_nothing_beside_an_extent_are_named(tmp_path: Path, op
     arguments += ["--extent", str(tmp_path / "extent.tif"), "--out", str(tmp_path / "model"), option]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code != 0
-    assert f"{named} cannot be given with --extent" in str(result.exception or "") + result.output
+    assert f"{named} means nothing to training with --extent" in str(result.exception or "") + result.output

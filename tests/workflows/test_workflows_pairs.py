@@ -15,7 +15,8 @@ from ecumene import map_scenes, train_model  # noqa: E402
 from ecumene.core.errors import ConfigurationError, ContractError  # noqa: E402
 from ecumene.models.bundle import Model  # noqa: E402
 from ecumene.systems import get_system  # noqa: E402
-from ecumene.workflows.pair_train import choose_test  # noqa: E402
+from ecumene.workflows.beginning import begin_with  # noqa: E402
+from ecumene.workflows.pair_train import choose_test, train_pairs  # noqa: E402
 
 pytestmark = pytest.mark.slow  # the oldest versions run without them
 
@@ -119,23 +120,59 @@ def test_dates_that_repeat_are_no_pair(pair, tmp_path):
         train_model(pair["scenes"], pair["labels"], tmp_path / "m", system="recnn-fc", time=DATES[:1] * 2, **SAID)
 
 
-def test_a_threshold_is_chosen_said_and_used(pair, tmp_path, monkeypatch):
-    smaller(monkeypatch, "ds-unet", {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3})
-    model = train_model(pair["scenes"], pair["labels"], tmp_path / "model", system="ds-unet", time=DATES, **SAID)
+@pytest.mark.parametrize(("system", "uncertainty"), [("ds-unet", "single"), ("fc-siam-diff", "mc-dropout:2")])
+def test_a_threshold_is_chosen_said_and_used(pair, tmp_path, monkeypatch, system, uncertainty):
+    smaller(monkeypatch, system, {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3})
+    model = train_model(
+        pair["scenes"], pair["labels"], tmp_path / "model", system=system, uncertainty=uncertainty, time=DATES, **SAID
+    )
     said = model.spec.training["threshold"]
-    assert said["class"] == "2"
-    assert said["value"] == model.objective.threshold
-    assert model.spec.architecture["arguments"]["streams"] == [[0, 1, 2]]
-    # Another threshold in the same weights gives another map, whose classes are those of its probabilities.
+    assert (said["class"], said["chosen_on"]) == ("2", "validation labels")
+    base = model.objective if uncertainty == "single" else model.objective.base
+    assert said["value"] == base.threshold
+    if system == "ds-unet":
+        assert model.spec.architecture["arguments"]["streams"] == [[0, 1, 2]]
+    # Another threshold in the same weights gives another map, whose classes and sets are those of its probabilities.
     again = Model.load(tmp_path / "model")
     assert again.objective.to_config() == model.objective.to_config()
     for threshold in (0.02, 0.98):
-        config = again.objective.with_threshold(threshold).to_config()
+        config = again.objective.looking_for("2", threshold).to_config()
         moved = Model(**{**vars(again), "spec": again.spec.model_copy(update={"objective": config}), "objective": None})
         product = map_scenes(moved, pair["scenes"], tmp_path / f"p{threshold}", time=DATES, **SAID)
         probability, value = read(product, "probability")[1] / 250, read(product, "value")[0]
         sure = (value != 255) & (abs(probability - threshold) > 0.005)
         np.testing.assert_array_equal(value[sure] == 2, probability[sure] > threshold)
+        if "prediction_set" in product.layers:
+            bits, shown = read(product, "prediction_set")[0][value != 255], value[value != 255]
+            assert ((bits >> (shown - 1).astype(np.uint32)) & 1).all()
+    if system == "ds-unet":
+        beginning = begin_with(tmp_path / "model", adapt_bands=True)
+        with pytest.raises(ContractError, match="streams of bands by position, which cannot be adapted"):
+            train_model(
+                pair["scenes"], pair["labels"], tmp_path / "more", system=system, initial=beginning, time=DATES,
+                use_bands=["B1", "B2"], **SAID,
+            )  # fmt: skip
+
+
+def test_figures_and_sets_judge_what_the_map_shows():
+    """A class of a low threshold is shown where another one is more probable; nothing may count it as the other."""
+    from ecumene.trust.conformal import ConformalSets
+    from ecumene.workflows.trust_figures import calibration_figures, sparsification_figures
+    from ecumene.workflows.trust_pixels import PixelResults
+
+    rng = np.random.default_rng(0)
+    chance = rng.uniform(0.0, 0.4, 400)
+    probability = np.stack([1 - chance, chance], axis=1)
+    decided = (chance > 0.3).astype(np.int64)
+    found = PixelResults(probability, probability, chance, chance, decided, np.arange(400) // 40, decided)
+    assert calibration_figures(found)["overall_accuracy"] == 1.0
+    assert sparsification_figures(found)["error_rate"] == 0.0
+    by_most_probable = ConformalSets.fit(probability, decided, 0.8)
+    by_shown = ConformalSets.fit(probability, decided, 0.8, decided=decided)
+    assert by_shown.thresholds == (0.0,)
+    assert by_most_probable.thresholds[0] > 0.5
+    assert by_shown.sets(probability, decided)[np.arange(400), decided].all()
+    assert by_shown.sets(probability, decided).sum(axis=1).tolist() == [1] * 400
 
 
 def test_several_kinds_of_change_are_no_matter_of_a_threshold(pair, tmp_path):
@@ -143,12 +180,12 @@ def test_several_kinds_of_change_are_no_matter_of_a_threshold(pair, tmp_path):
         values = file.read()
     values[:, 40:][values[:, 40:] == 2] = 3
     labels = write(tmp_path / "kinds.tif", values, 0)
-    with pytest.raises(ConfigurationError, match="have 3 classes; join them to two"):
-        train_model(pair["scenes"], labels, tmp_path / "m", system="ds-unet", time=DATES, **SAID)
     model = train_model(
         pair["scenes"], labels, tmp_path / "m", system="recnn-fc", epochs=1, time=DATES, block_size_m=360, **SAID
     )
     assert model.objective.n_outputs == 3
+    assert model.objective.by_argmax
+    assert "threshold" not in model.spec.training
 
 
 @pytest.fixture(scope="module")
@@ -173,9 +210,18 @@ def test_a_data_set_of_pairs_is_learned(cities, tmp_path, monkeypatch):
     assert said["split"]["test"] == ["dubai"]
     assert said["split"]["pixels"]["test"] == 144 * 144
     assert said["accuracy"]["pixels"] == 144 * 144
+    assert said["threshold"]["chosen_on"] == "validation labels"
+    assert said["threshold"]["value"] == model.objective.threshold
     assert [band.band for band in model.spec.inputs] == ["B02", "B03", "B04", "B08"]
     assert model.spec.resolution_m == 10.0
     assert (model.spec.temporal, model.spec.stride, model.spec.margin) == (True, 16, 32)
+
+
+def test_a_network_of_a_stream_a_sensor_says_that_there_is_one_sensor(cities, tmp_path, monkeypatch):
+    crops = {"per_region": 2, "candidates": 2}
+    smaller(monkeypatch, "ds-unet", {"epochs": 1, "batch_size": 4}, crops=crops, patch_size=32)
+    model = train_pairs(cities, "ds-unet", tmp_path / "model", data_options={"bands": "10m"})
+    assert any("All bands are of sentinel-2, so that ds-unet has one stream" in n for n in model.spec.training["notes"])
 
 
 def test_places_that_test_are_chosen_or_official_or_the_last(cities):

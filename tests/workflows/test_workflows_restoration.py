@@ -21,10 +21,11 @@ from ecumene.training.options import TrainingOptions  # noqa: E402
 from ecumene.training.provenance import make_inputs  # noqa: E402
 from ecumene.training.restoration_batches import RestorationBatches  # noqa: E402
 from ecumene.workflows.bench import bench_system  # noqa: E402
+from ecumene.workflows.restoration_data import LazyPairs  # noqa: E402
 from ecumene.workflows.restoration_fit import restoration_objective  # noqa: E402
 from ecumene.workflows.restoration_scenes import train_on_scenes  # noqa: E402
 from ecumene.workflows.restoration_train import train_restoration  # noqa: E402
-from ecumene.workflows.restoration_trust import restored_pixels  # noqa: E402
+from ecumene.workflows.restoration_trust import fit_restoration_trust, restored_pixels  # noqa: E402
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.slow  # the oldest versions run without them
@@ -108,6 +109,32 @@ def test_calibrated_error_bars_have_the_size_of_the_errors(trained, cr):
     pixels = restored_pixels(model, data.read_pairs(range(9)))
     ratio = ((pixels.mean - pixels.truth) ** 2).mean() / (pixels.deviation**2).mean()
     assert 0.2 < ratio < 5.0
+
+
+def test_a_band_that_cannot_be_recalibrated_says_why(trained, cr):
+    model, _ = trained
+    pairs = open_data_set("sen12ms-cr", cr).read_pairs(range(2))
+    few = pairs.take([1])
+    few.target[:, :, 2:] = np.nan
+    few.target[:, :, :, 4:] = np.nan  # eight pixels
+    _, notes = fit_restoration_trust(model, pairs.take([0]), few)
+    assert any("13 of 13 bands: Error bars need at least 10 labelled pixels" in note for note in notes)
+
+
+def test_only_the_cloud_adaptive_loss_gets_the_bands_as_observed():
+    samples = memory()
+    for name, channels in (("dsen2-cr", 5), ("dsen2-cr-l1", 2)):
+        objective = restoration_objective(get_system(name), ("B01", "B02"))
+        batches = RestorationBatches(samples, 4, observed=objective.reads_observed)
+        assert next(iter(batches))["target"].shape[1] == channels
+
+
+def test_the_digest_of_samples_knows_their_options(cr):
+    found = {
+        LazyPairs(open_data_set("sen12ms-cr", cr, **options)).digest()
+        for options in ({}, {"crop": 16}, {"crop": 8}, {"inputs": "s2"})
+    }
+    assert len(found) == 4
 
 
 def test_series_are_learned_and_the_published_table_is_beside_ours(ts):
@@ -217,7 +244,8 @@ def test_scenes_teach_to_fill_from_other_dates():
     ground = rng.uniform(0.05, 0.25, (3, 120, 110)).astype(np.float32)
     light = np.array([1.0, 1.3, 0.8], np.float32)
     image = light[:, None, None, None] * ground[None]
-    place = ClearSeries("here", image, np.ones((3, 120, 110), bool), np.array([17_000.0, 17_010, 17_030]), channels)
+    days = np.array([17_000.0, 17_010, 17_030])
+    place = ClearSeries("here", image, np.ones((3, 120, 110), bool), days, channels, 45.0)
     system = get_system("date-blend")
     system = system.model_copy(update={"network_arguments": {**system.network_arguments, "width": 8, "radii": [2, 8]}})
     model = train_on_scenes([place], system, simulated=0, samples=8, epochs=2)

@@ -108,6 +108,17 @@ def test_monitoring_raises_alarms_after_the_history(scenes, tmp_path):
     assert (layer(found, "date_high") >= days(BREAK))[np.isfinite(value) & built()].all()
 
 
+def test_one_value_is_monitored(scenes, tmp_path):
+    options = SeriesOptions(history="2019-08-20", **QUIET)
+    found = follow_series(scenes, tmp_path / "out", options, time=DATES, **DECLARED)
+    parameters = found.properties["ecumene:method"]["parameters"]
+    assert len(parameters["followed"]) == 1  # the first of what is followed where nothing is named
+    assert parameters["mask_clouds"] is True
+    assert found.layers["magnitude"].band_names == tuple(parameters["followed"])
+    both = SeriesOptions(history="2019-08-20", index=["NDVI", "NDBI"], **QUIET)
+    refused(ConfigurationError, "follows one value", scenes, tmp_path / "no", both, time=DATES, **DECLARED)
+
+
 def test_statistics_and_trends(scenes, tmp_path):
     found = follow_series(scenes, tmp_path / "a", SeriesOptions(method="statistics", **QUIET), time=DATES, **DECLARED)
     assert found.layers["value"].band_names == ("NDBI", "NDVI")
@@ -156,6 +167,8 @@ def test_bad_series_are_refused_with_a_sentence(scenes, tmp_path):
     refused(SceneError, "has no date", scenes[:4], out, **DECLARED)
     moved = write(tmp_path / "moved.tif", np.ones((3, *SHAPE), np.float32), shift=(2, 2))
     refused(ContractError, "different grids.*--align", [*scenes[:3], moved], out, time=DATES[:4], **DECLARED)
+    most = SeriesOptions(most=0)
+    refused(ConfigurationError, "--most, must be at least 1", scenes, out, most, time=DATES, **DECLARED)
     refused(ConfigurationError, "no method", scenes, out, SeriesOptions(method="magic"), time=DATES, **DECLARED)
     refused(ConfigurationError, "--history", scenes, out, SeriesOptions(method="monitor"), time=DATES, **DECLARED)
     refused(ConfigurationError, "follows classes", scenes, out, SeriesOptions(method="growth"), time=DATES, **DECLARED)

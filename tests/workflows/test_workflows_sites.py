@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch")
 
 from ecumene.cli.main import app  # noqa: E402
-from ecumene.core.errors import ConfigurationError, ContractError  # noqa: E402
+from ecumene.core.errors import ConfigurationError, ContractError, MissingDependencyError  # noqa: E402
 from ecumene.mapping.product import Product  # noqa: E402
 from ecumene.models.bundle import Model  # noqa: E402
 from ecumene.samples.datasets.growth_sites import GrowthSites  # noqa: E402
@@ -99,7 +100,10 @@ def test_what_was_learned_is_recorded(models):
     assert "SIMULATED" in training["notes"][0]
     assert training["accuracy"]["pixels"] == 48 * 48
     arguments = Model.load(models["mmcr-change"]).spec.architecture["arguments"]
-    assert arguments["radar"] == [0, 1]
+    channels = len(Model.load(models["mmcr-change"]).spec.inputs)
+    assert arguments["streams"] == [[0, 1], list(range(2, channels))]
+    assert training["threshold"]["class"] == "newly built up"
+    assert "threshold" not in Model.load(models["urban-da"]).spec.training
     without = Model.load(models["balanced-change"]).spec.training["data"]
     assert without["windows_without_labels"] == 0
 
@@ -132,13 +136,40 @@ def test_the_verb(data, tmp_path, monkeypatch):
         (["--uncertainty", "ensemble:2"], "--uncertainty does not belong"),
         (["--data-option", "colour=1"], "no option 'colour'"),
         (["--data-option", "dates=3"], "no option of it"),
-        (["--data-option", "samples=many"], "wrong kind of value"),
+        (["--data-option", "samples=many"], "positive whole number of dates and draws"),
+        (["--data-option", "labelled_share=all"], "wrong kind of value"),
     ):
         run = CliRunner().invoke(
             app, ["train", "--system", "mmcr-change", "--data", str(data), "--out", str(tmp_path / "no"), *more]
         )
         assert run.exit_code != 0
         assert sentence in str(run.exception) + run.output
+
+
+def test_a_series_too_long_for_the_graph_of_dates_is_refused_before_it_is_read(tmp_path):
+    with pytest.raises(ConfigurationError, match="2 to 8 dates, not 9"):
+        train_sites(tmp_path / "nowhere", "contin-urban-cd", tmp_path / "model", data_options={"dates": 9})
+
+
+@pytest.mark.parametrize(
+    ("train", "system"),
+    [
+        ("site_train.train_sites", "mmcr-change"),
+        ("pair_train.train_pairs", "fc-ef"),
+        ("restoration_train.train_restoration", "dsen2-cr"),
+        ("scene_train.train_scene_model", "sen2lcz-net"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_before_anything_is_read(tmp_path, monkeypatch, train, system):
+    module, name = train.split(".")
+    loaded = importlib.import_module(f"ecumene.workflows.{module}")
+
+    def missing(library):
+        raise MissingDependencyError(f"{library} is not installed.")
+
+    monkeypatch.setattr("ecumene.workflows.export.require", missing)
+    with pytest.raises(MissingDependencyError, match="onnx is not installed"):
+        getattr(loaded, name)(tmp_path / "nowhere", system, tmp_path / "model", onnx=True)
 
 
 def test_other_systems_are_refused(data, tmp_path):

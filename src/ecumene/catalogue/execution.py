@@ -18,13 +18,16 @@ _WELL_FILLED = 0.25
 _LOOKED_AT = 5
 
 
-def settle_execution(settings: Settings, units: Sequence[Unit], model: Model) -> tuple[Settings, Model]:
+def settle_execution(
+    settings: Settings, units: Sequence[Unit], model: Model, *, executors: int = 1
+) -> tuple[Settings, Model]:
     """Fill in backend and precision that were left open, by a trial on pixels of the scenes.
 
     Args:
         settings: Backend and precision as the user gave them, `auto` among them.
         units: What will be mapped.
         model: The model.
+        executors: That will share a unit.
 
     Returns:
         (the settings that count, the model, with an exported graph where the choice needs one).
@@ -45,6 +48,7 @@ def settle_execution(settings: Settings, units: Sequence[Unit], model: Model) ->
         backend=settings.backend,
         precision=settings.precision,
         threads=settings.threads,
+        executors=executors,
     )
     update: dict[str, Any] = {"backend": chosen.choice.backend, "precision": chosen.choice.precision}
     update["execution"] = chosen.choice.model_dump(mode="json")

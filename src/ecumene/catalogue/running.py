@@ -57,6 +57,7 @@ def run_here(
     store: Store,
     model: MapModel,
     *,
+    executors: int = 1,
     progress: Progress = silent,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Summary:
@@ -70,6 +71,7 @@ def run_here(
         settings: What they have in common.
         store: Where products go.
         model: The model.
+        executors: That run side by side on a unit.
         progress: Called with (units done, units, what).
         sleep: Waits for seconds.
 
@@ -83,7 +85,7 @@ def run_here(
     progress(0, len(units), "tiles")
     while queue:
         unit, attempt = queue.popleft()
-        outcome = map_unit(unit, settings, store, shared)
+        outcome = map_unit(unit, settings, store, shared, executors=executors)
         if outcome.state == "busy":
             queue.append((unit, attempt))
             put_off += 1

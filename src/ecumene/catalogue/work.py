@@ -95,7 +95,15 @@ class SharedModel:
         return self._executors[key]
 
 
-def map_unit(unit: Unit, settings: Settings, store: Store, model: MapModel, *, stale: float = STALE_SECONDS) -> Outcome:
+def map_unit(
+    unit: Unit,
+    settings: Settings,
+    store: Store,
+    model: MapModel,
+    *,
+    stale: float = STALE_SECONDS,
+    executors: int = 1,
+) -> Outcome:
     """Bring one unit to its end, whoever may have begun it.
 
     Args:
@@ -104,6 +112,7 @@ def map_unit(unit: Unit, settings: Settings, store: Store, model: MapModel, *, s
         store: Where the product goes.
         model: The model; `SharedModel` where several units are mapped.
         stale: Seconds after which a claim of another host is given up.
+        executors: That run side by side, each with the settings' threads; the product does not depend on them.
 
     Returns:
         What became of it; a failure that the user can act on is a message, not an exception.
@@ -119,7 +128,7 @@ def map_unit(unit: Unit, settings: Settings, store: Store, model: MapModel, *, s
             if _finished(store, unit, fingerprint):
                 return _outcome(store, unit, "kept")
             with claim.kept_alive(), store.workspace(unit.id) as folder:
-                state = _make(folder, unit, settings, model, fingerprint)
+                state = _make(folder, unit, settings, model, fingerprint, executors)
                 _publish(store, unit, folder, claim)
             return _outcome(store, unit, state)
         finally:
@@ -164,7 +173,7 @@ def _publish(store: Store, unit: Unit, folder: Path, claim: Claim) -> None:
     store.publish(unit.id, folder)
 
 
-def _make(folder: Path, unit: Unit, settings: Settings, model: MapModel, fingerprint: str) -> UnitState:
+def _make(folder: Path, unit: Unit, settings: Settings, model: MapModel, fingerprint: str, executors: int) -> UnitState:
     """Fill a folder with the unit's product and nothing else."""
     made = _left_whole(folder, fingerprint)
     if made is not None:
@@ -172,7 +181,8 @@ def _make(folder: Path, unit: Unit, settings: Settings, model: MapModel, fingerp
     stack = stack_of(unit, settings, model)
     if not _has_data(stack, Window(*unit.crop)):
         return _make_empty(folder, unit, settings, fingerprint)
-    options = MapOptions.of(**{**settings.options, "threads": settings.threads, "overwrite": True})
+    ours = {"threads": settings.threads, "workers": executors, "overwrite": True}
+    options = MapOptions.of(**{**settings.options, **ours})
     options = options.model_copy(update={"backend": settings.backend, "precision": settings.precision})
     try:
         map_stack(stack, model, folder, options=options, clip=_clip_of(unit), crop=Window(*unit.crop))

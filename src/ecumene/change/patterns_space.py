@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ecumene.change.patterns import CONSTANT, UNKNOWN, PatternModel, Patterns, find_patterns
+from ecumene.change.patterns import UNKNOWN, PatternModel, Patterns, find_patterns
 from ecumene.core.errors import ConfigurationError
 
 Single = NDArray[np.float32]
@@ -113,6 +113,7 @@ def couple_patterns(
     *,
     model: PatternModel | None = None,
     coupling: float = 1.0,
+    sweeps: int = 20,
     threads: int | None = None,
 ) -> Patterns:
     """Couple the families of neighbouring pixels and fit those that changed again.
@@ -123,6 +124,7 @@ def couple_patterns(
         valid: Its mask.
         model: Its model.
         coupling: See `couple_families`.
+        sweeps: See there; a label reaches at most four pixels a sweep.
         threads: None: all.
 
     Returns:
@@ -132,7 +134,7 @@ def couple_patterns(
         ConfigurationError: If shapes or options are wrong.
         SceneError: As `find_patterns`.
     """
-    labels = couple_families(found.probability, coupling=coupling)
+    labels = couple_families(found.probability, coupling=coupling, sweeps=sweeps)
     moved = labels != found.pattern
     if not moved.any():
         return found
@@ -180,7 +182,10 @@ def change_objects(
     numbers = np.zeros(roots.size, np.int32)
     numbers[kept] = np.arange(1, kept.size + 1)
     labels = np.where(inside, numbers[np.maximum(roots, 0)], 0).astype(np.int32)
-    return labels, [_described(found, labels, number) for number in range(1, kept.size + 1)]
+    order = np.argsort(labels, axis=None, kind="stable")
+    ends = np.searchsorted(labels.ravel()[order], np.arange(1, kept.size + 2))
+    parts = [order[ends[k] : ends[k + 1]] for k in range(kept.size)]
+    return labels, [_described(found, part, number) for number, part in enumerate(parts, 1)]
 
 
 @njit(**_OPTIONS)
@@ -214,8 +219,8 @@ def _join(pattern: Any, date: Any, changed: Any, tolerance: float) -> Any:
     return roots
 
 
-def _described(found: Patterns, labels: NDArray[np.int32], number: int) -> ChangeObject:
-    rows, cols = np.nonzero(labels == number)
+def _described(found: Patterns, pixels: NDArray[np.intp], number: int) -> ChangeObject:
+    rows, cols = np.divmod(pixels, found.pattern.shape[1])
     place = rows, cols
     precision = 1.0 / np.maximum(found.date_deviation[place].astype(np.float64), 0.5) ** 2
     precision /= precision.sum()
@@ -232,9 +237,3 @@ def _described(found: Patterns, labels: NDArray[np.int32], number: int) -> Chang
         tuple(float(band[place].mean()) for band in found.amplitude),
         (int(rows.min()), int(cols.min()), int(rows.max()) + 1, int(cols.max()) + 1),
     )
-
-
-def changed_share(found: Patterns) -> float:
-    """Return the share of pixels with data that follow a pattern of change."""
-    known = found.pattern != UNKNOWN
-    return float((found.pattern[known] != CONSTANT).mean()) if known.any() else 0.0

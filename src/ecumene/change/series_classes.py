@@ -210,6 +210,24 @@ def first_lasting(
     there = np.isfinite(share)
     if valid is not None:
         there &= mask_of(valid, share.shape).reshape(share.shape)
+    score = onset_scores(np.where(there, share, np.nan), days, prior_ever, prior_beginning)
+    weight = np.exp(score - score.max(axis=0))
+    weight /= weight.sum(axis=0)
+    return _onset(weight, days, np.asarray(there.any(axis=0)), level)
+
+
+def onset_scores(
+    share: NDArray[np.float64], days: NDArray[np.int64], prior_ever: float, prior_beginning: float
+) -> NDArray[np.float64]:
+    """Return the log of prior times likelihood of each first date, and of never (last), `[T + 1, *space]`.
+
+    Args:
+        share: Probability of the state `[T, *space]`, NaN where missing.
+        days: Checked dates.
+        prior_ever: See `first_lasting`.
+        prior_beginning: See there.
+    """
+    there = np.isfinite(share)
     cut = np.clip(np.where(there, share, 0.5), _LEAST, 1.0 - _LEAST)
     without = np.where(there, np.log1p(-cut), 0.0)
     with_it = np.where(there, np.log(cut), 0.0)
@@ -217,10 +235,7 @@ def first_lasting(
     after = np.concatenate([np.cumsum(with_it[::-1], axis=0)[::-1], np.zeros_like(with_it[:1])])
     gaps = np.diff(days) / (days[-1] - days[0])
     prior = np.concatenate([[prior_beginning], (1.0 - prior_beginning) * gaps]) * prior_ever
-    score = before + after + np.log(np.append(prior, 1.0 - prior_ever)).reshape(-1, *[1] * (share.ndim - 1))
-    weight = np.exp(score - score.max(axis=0))
-    weight /= weight.sum(axis=0)
-    return _onset(weight, days, np.asarray(there.any(axis=0)), level)
+    return np.asarray(before + after + np.log(np.append(prior, 1.0 - prior_ever)).reshape(-1, *[1] * (share.ndim - 1)))
 
 
 def _onset(weight: NDArray[np.float64], days: NDArray[np.int64], there: NDArray[np.bool_], level: float) -> Onset:
@@ -249,34 +264,6 @@ def _onset(weight: NDArray[np.float64], days: NDArray[np.int64], there: NDArray[
         reached_by=(done[:-1] * missing).astype(np.float32),
         level=level,
     )
-
-
-def majority_of(classes: Any, window: int = 3, nodata: int = NODATA) -> NDArray[np.uint8]:
-    """Replace each date's class by one that has the majority within neighbouring dates.
-
-    Args:
-        classes: uint8 `[T, *space]`.
-        window: Odd number of dates; beyond the ends of the series there are fewer.
-        nodata: Code of missing dates, which do not vote; they are filled where the dates that vote have a majority.
-
-    Returns:
-        uint8 `[T, *space]`; without a majority a date keeps its class.
-
-    Raises:
-        ConfigurationError: If the window is even or below 3.
-    """
-    if window < 3 or window % 2 == 0:
-        raise ConfigurationError("The window of a majority must be an odd number of dates, 3 or more.")
-    given = np.asarray(classes, np.uint8)
-    result = given.copy()
-    half = window // 2
-    codes = [int(code) for code in np.unique(given) if code != nodata]
-    for t in range(given.shape[0]):
-        around = given[max(0, t - half) : t + half + 1]
-        voters = (around != nodata).sum(axis=0)
-        for code in codes:
-            result[t][2 * (around == code).sum(axis=0) > voters] = code
-    return result
 
 
 def lasting_switches(

@@ -34,6 +34,6 @@ def attention(
         images=opt.split_list(images) or (),
         classes=opt.split_list(classes) or (),
         data_set=data_set,
-        data_options=from_data.parse_options(data_option),
+        data_options=opt.parse_options(data_option),
     )
     typer.echo(f"Written to {page}.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecumene.cli import from_data
+from ecumene.cli.options import parse_options
 
 if TYPE_CHECKING:
     from ecumene.systems import PublishedFigure
@@ -42,7 +43,7 @@ def bench(
             system,
             data,
             data_set=data_set,
-            data_options=from_data.parse_options(data_option),
+            data_options=parse_options(data_option),
             protocol=protocol,
             seeds=seeds,
             epochs=epochs,

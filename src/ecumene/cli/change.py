@@ -55,7 +55,7 @@ def change(
     choices["use_bands"] = opt.split_list(choices["use_bands"])
     chosen = ChangeOptions(
         method=method,
-        options=method_options(option),
+        options=opt.parse_options(option, "--option", "threshold=otsu"),
         align=align,
         normalise=normalise,
         mask_clouds=cloud_mask,
@@ -69,25 +69,3 @@ def change(
     found = product.properties.get("ecumene:results") or {}
     for note in found.get("notes", []):
         typer.echo(f"note: {note}")
-
-
-def method_options(given: list[str] | None) -> dict[str, Any]:
-    """Return options of a method by name: numbers and true or false as such, else text.
-
-    Raises:
-        ConfigurationError: If one is not `NAME=VALUE`.
-    """
-    import json
-
-    from ecumene.core.errors import ConfigurationError
-
-    found: dict[str, Any] = {}
-    for text in given or []:
-        name, equals, value = text.partition("=")
-        if not (equals and name and value):
-            raise ConfigurationError(f"--option {text!r} is not NAME=VALUE; write for example threshold=otsu.")
-        try:
-            found[name.replace("-", "_")] = json.loads(value)
-        except json.JSONDecodeError:
-            found[name.replace("-", "_")] = value
-    return found

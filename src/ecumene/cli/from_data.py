@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import importlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ecumene.cli.options import parse_options
 
 if TYPE_CHECKING:
     from ecumene.models.bundle import Model
@@ -50,26 +53,6 @@ PUBLISHED: Mapping[str, Any] = {
 }
 """Options of `ecumene train` that belong to a data set."""
 _OF_CLASSES = ("legend", "crosswalk", "source_legend")
-
-
-def parse_options(pairs: list[str] | None) -> dict[str, Any]:
-    """Return NAME=VALUE pairs as a dictionary: JSON values as such, lists at commas, everything else as text.
-
-    Raises:
-        ConfigurationError: If a pair has no `=` or no name.
-    """
-    from ecumene.core.errors import ConfigurationError
-
-    options: dict[str, Any] = {}
-    for pair in pairs or []:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.isidentifier():
-            raise ConfigurationError(f"--data-option takes NAME=VALUE, such as bands=rgb, not {pair!r}.")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value.split(",") if "," in value else value
-    return options
 
 
 def refuse_beside(scenes: list[str] | None, options: Mapping[str, Any]) -> None:
@@ -118,11 +101,66 @@ def require_scenes(scenes: list[str] | None, labels: Path | None, verb: str = "T
     return scenes, labels
 
 
+@dataclass(frozen=True)
+class _Learning:
+    """How one kind of system learns from a data set.
+
+    Attributes:
+        module: In `workflows`.
+        function: In it.
+        refuses: Options that mean nothing to it; they are not passed on.
+        because: End of the sentence that refuses them.
+        of_pixels: Whether the accuracy is one of pixels, else of images.
+    """
+
+    module: str
+    function: str
+    refuses: tuple[str, ...] = ()
+    because: str = ""
+    of_pixels: bool = False
+
+
+_OF_IMAGES = _Learning("scene_train", "train_scene_model")
+_OF_SITES = _Learning(
+    "site_train", "train_sites", ("data_set", "train_share", *_OF_CLASSES, "split", "initial", "uncertainty"),
+    "does not belong to {system}; leave it out", of_pixels=True,
+)  # fmt: skip
+_OF_CLOUDS = _Learning(
+    "restoration_train", "train_restoration", _OF_CLASSES, "belongs to classes, and {system} has none; leave it out"
+)
+_OF_PAIRS = _Learning(
+    "pair_train", "train_pairs", ("split", "train_share", *_OF_CLASSES),
+    "is for images with one answer each; say which places test with --data-option test=NAME", of_pixels=True,
+)  # fmt: skip
+
+
+def _learning(system: str) -> _Learning:
+    """Return how a system learns."""
+    from ecumene.systems import get_system
+
+    described = get_system(system)
+    if described.of_sites:
+        return _OF_SITES
+    if described.task == "restoration":
+        return _OF_CLOUDS
+    return _OF_PAIRS if described.reads == "pair" else _OF_IMAGES
+
+
 def train(published: Mapping[str, Any], system: str, out: Path, **options: Any) -> None:
-    """Train on a data set and print what came out."""
+    """Train on a data set and print what came out.
+
+    Args:
+        published: Options of `PUBLISHED`.
+        system: Name, or `auto` beside the bundle that training begins from.
+        out: Folder of the bundle.
+        **options: Of the workflow that trains such systems.
+
+    Raises:
+        ConfigurationError: If no system is named, or an option means nothing to it.
+    """
+    from ecumene.cli.printing import print_training
     from ecumene.core.errors import ConfigurationError
     from ecumene.core.progress import progress_bar
-    from ecumene.workflows.scene_train import train_scene_model
 
     if system == "auto" and options.get("initial") is not None:
         from ecumene.workflows.beginning import system_of
@@ -130,122 +168,18 @@ def train(published: Mapping[str, Any], system: str, out: Path, **options: Any) 
         system = system_of(options["initial"].model)
     if system == "auto":
         raise ConfigurationError("A data set needs the name of the system to train: --system NAME.")
-    if _trained_on_sites(published, system, out, options) or _trained_to_restore(published, system, out, options):
-        return
-    if _trained_on_pairs(published, system, out, options):
-        return
+    learning = _learning(system)
+    told = {name: value for name, value in published.items() if name not in ("data", "data_option")} | options
+    for name in learning.refuses:
+        value = told.pop(name, None)
+        if value and (name, value) != ("uncertainty", "single"):
+            typed = "from" if name == "initial" else name.replace("_", "-")
+            raise ConfigurationError(f"--{typed} {learning.because.format(system=system)}.")
+    function = getattr(importlib.import_module(f"ecumene.workflows.{learning.module}"), learning.function)
+    choices = parse_options(published["data_option"])
     with progress_bar("train") as progress:
-        model = train_scene_model(
-            published["data"],
-            system,
-            out,
-            data_set=published["data_set"],
-            data_options=parse_options(published["data_option"]),
-            train_share=published["train_share"],
-            legend=published["legend"],
-            crosswalk=published["crosswalk"],
-            source_legend=published["source_legend"],
-            progress=progress,
-            **options,
-        )
-    print_scene_training(model, out)
-
-
-def _trained_on_sites(published: Mapping[str, Any], system: str, out: Path, options: dict[str, Any]) -> bool:
-    """Train a system of places at several dates and print what came out; False where the system is none.
-
-    Raises:
-        ConfigurationError: If an option does not belong to it.
-    """
-    from ecumene.workflows.site_train import is_site_system, train_sites
-
-    if not is_site_system(system):
-        return False
-    from ecumene.cli.printing import print_training
-    from ecumene.core.errors import ConfigurationError
-    from ecumene.core.progress import progress_bar
-
-    foreign = {name: published[name] for name in ("data_set", "train_share", *_OF_CLASSES)}
-    foreign |= {"split": options.pop("split"), "from": options.pop("initial")}
-    if options.pop("uncertainty") != "single":
-        foreign["uncertainty"] = True
-    given = [name for name, value in foreign.items() if value]
-    if given:
-        raise ConfigurationError(f"--{given[0].replace('_', '-')} does not belong to {system}; leave it out.")
-    with progress_bar("train") as progress:
-        choices = parse_options(published["data_option"])
-        model = train_sites(published["data"], system, out, data_options=choices, progress=progress, **options)
-    print_training(model, out)
-    return True
-
-
-def _trained_to_restore(published: Mapping[str, Any], system: str, out: Path, options: dict[str, Any]) -> bool:
-    """Train a system that removes clouds and print what came out; False where the system does something else.
-
-    Raises:
-        ConfigurationError: If an option does not belong to it.
-    """
-    from ecumene.core.errors import ConfigurationError
-    from ecumene.systems import get_system
-
-    if get_system(system).task != "restoration":
-        return False
-    from ecumene.core.progress import progress_bar
-    from ecumene.workflows.restoration_train import train_restoration
-
-    for name in _OF_CLASSES:
-        if published[name]:
-            said = name.replace("_", "-")
-            raise ConfigurationError(f"--{said} belongs to classes, and {system} has none; leave it out.")
-    with progress_bar("train") as progress:
-        model = train_restoration(
-            published["data"],
-            system,
-            out,
-            data_set=published["data_set"],
-            data_options=parse_options(published["data_option"]),
-            train_share=published["train_share"],
-            progress=progress,
-            **options,
-        )
-    print_scene_training(model, out)
-    return True
-
-
-def _trained_on_pairs(published: Mapping[str, Any], system: str, out: Path, options: dict[str, Any]) -> bool:
-    """Train a system of change on places with two dates and print what came out; False where the system is none.
-
-    Raises:
-        ConfigurationError: If an option does not belong to it.
-    """
-    from ecumene.systems import get_system
-
-    if get_system(system).reads != "pair":
-        return False
-    from ecumene.cli.printing import print_training
-    from ecumene.core.errors import ConfigurationError
-    from ecumene.core.progress import progress_bar
-    from ecumene.workflows.pair_train import train_pairs
-
-    refused = {"--split": options.pop("split", None), "--train-share": published["train_share"]}
-    refused |= {f"--{name.replace('_', '-')}": published[name] for name in _OF_CLASSES}
-    given = [name for name, value in refused.items() if value]
-    if given:
-        raise ConfigurationError(
-            f"{given[0]} is for images with one answer each; say which places test with --data-option test=NAME."
-        )
-    with progress_bar("train") as progress:
-        model = train_pairs(
-            published["data"],
-            system,
-            out,
-            data_set=published["data_set"],
-            data_options=parse_options(published["data_option"]),
-            progress=progress,
-            **options,
-        )
-    print_training(model, out)
-    return True
+        model = function(published["data"], system, out, data_options=choices, progress=progress, **told)
+    (print_training if learning.of_pixels else print_scene_training)(model, out)
 
 
 def print_scene_training(model: Model, out: Path) -> None:

@@ -67,6 +67,34 @@ def split_pair(text: str, option: str, what: str = "two numbers") -> tuple[float
     return low, high
 
 
+def parse_options(pairs: list[str] | None, option: str = "--data-option", example: str = "bands=rgb") -> dict[str, Any]:
+    """Return NAME=VALUE pairs as a dictionary: JSON values as such, lists at commas, everything else as text.
+
+    Args:
+        pairs: As typed; hyphens in names count as underscores.
+        option: Its name, for the sentence that refuses a pair.
+        example: Of a pair.
+
+    Raises:
+        ConfigurationError: If a pair has no `=`, no name or no value.
+    """
+    import json
+
+    from ecumene.core.errors import ConfigurationError
+
+    options: dict[str, Any] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        name = name.replace("-", "_")
+        if not (equals and value and name.isidentifier()):
+            raise ConfigurationError(f"{option} takes NAME=VALUE, such as {example}, not {pair!r}.")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value.split(",") if "," in value else value
+    return options
+
+
 Group = dict[str, Any]
 """The values of a group of options, by name."""
 

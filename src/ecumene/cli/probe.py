@@ -47,7 +47,7 @@ def probe(
             model,
             data=published["data"],
             data_set=published["data_set"],
-            data_options=from_data.parse_options(published["data_option"]),
+            data_options=opt.parse_options(published["data_option"]),
             train_share=published["train_share"],
             scenes=scenes or None,
             labels=labels,

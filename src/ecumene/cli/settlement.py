@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ecumene.core.errors import ConfigurationError
 from ecumene.models.contract import ModelSpec
 
 SYSTEM = "hse-lcz-mtl"
@@ -20,7 +19,7 @@ def train(
     out: Path,
     *,
     system: str,
-    refused: Mapping[str, Any],
+    given: Sequence[str],
     **options: Any,
 ) -> None:
     """Train and print what is known of the model.
@@ -31,18 +30,17 @@ def train(
         extent: Raster of the share of settled ground.
         out: Folder of the bundle.
         system: As typed; `auto` is the one system that learns both.
-        refused: Options that mean nothing here, by name, with what was given; None, False and "single" are nothing.
+        given: Options that were given and mean nothing here.
         **options: Of `train_settlement`.
 
     Raises:
         ConfigurationError: If an option that means nothing here was given.
     """
-    given = [name for name, value in refused.items() if value not in (None, False, "single")]
-    if given:
-        raise ConfigurationError(f"{given[0]} cannot be given with --extent; leave it out.")
     from ecumene.core.progress import progress_bar
+    from ecumene.workflows.given_options import refuse_others
     from ecumene.workflows.settlement import train_settlement
 
+    refuse_others(given, (), "training with --extent")
     chosen = SYSTEM if system == "auto" else system
     with progress_bar("train") as progress:
         model = train_settlement(list(scenes), zones, extent, out, system=chosen, progress=progress, **options)

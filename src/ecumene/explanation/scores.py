@@ -56,6 +56,10 @@ class Scores:
         layers = self.model.objective.predict(output).layers
         return np.asarray(layers[self.layer.name], np.float32)
 
+    def shown(self, scores: Float) -> NDArray[np.int64]:
+        """Return the class that a map shows, int64 `[B, ...]`, of the scores of all classes `[B, K, ...]`."""
+        return np.asarray(self.model.objective.decide(scores), np.int64)
+
     def index(self, name: str) -> int:
         """Return the channel of a name.
 

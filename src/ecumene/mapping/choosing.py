@@ -41,7 +41,9 @@ class Execution:
         """Return the first executor and others like it, which share its weights where they can."""
         if number > 1 and isinstance(self.first, Sharing):
             return list(self.first.side_by_side(number))
-        return [self.first, *(self.more() for _ in range(number - 1))]
+        made = [self.first, *(self.more() for _ in range(number - 1))]
+        # A model that keeps its executors gives the same one again, which only one thread may use.
+        return list({id(executor): executor for executor in made}.values())
 
 
 def left_to_us(options: MapOptions) -> set[str]:

@@ -13,10 +13,15 @@ from ecumene.models.contract import Executor, ModelSpec
 from ecumene.objectives.contract import Objective
 from ecumene.objectives.prediction import LayerSpec, Prediction
 from ecumene.scenes.contract import Stack
+from ecumene.trust.block_residuals import BlockResiduals
 
 
 class MapCalibration(Protocol):
     """Adds layers (conformal sets, intervals) to a prediction."""
+
+    @property
+    def residuals(self) -> BlockResiduals | None:
+        """What error bars of class areas rest on, for the Item."""
 
     def extra_layer_specs(self, objective: Objective) -> tuple[LayerSpec, ...]:
         """Describe the layers that `extra_layers` gives for this objective."""

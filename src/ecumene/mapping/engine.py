@@ -32,6 +32,7 @@ from ecumene.mapping.product import ITEM_NAME, Product, open_product
 from ecumene.mapping.reading import ClipMask, WindowReader
 from ecumene.mapping.running import run_tiles
 from ecumene.mapping.tiles import TileStore
+from ecumene.models.bundle import Model
 from ecumene.scenes.contract import Stack
 
 WORK_FOLDER = ".work"
@@ -49,6 +50,7 @@ def map_stack(
     crop: Window | None = None,
     progress: Progress = silent,
     order: Callable[[list[Tile]], list[Tile]] | None = None,
+    last_use: bool = False,
 ) -> Product:
     """Map a stack: value, uncertainty, outlier, valid, and what objective and calibration add.
 
@@ -61,6 +63,7 @@ def map_stack(
         crop: The part of the stack's grid that is written; the rest only gives context (see `cropping`).
         progress: Called with (tiles done, tiles, what).
         order: Rearranges the tiles to compute; the rasters do not depend on it.
+        last_use: Nobody uses the model after this map: a bundle's weights are let go once the executors have theirs.
 
     Returns:
         The product, as `open_product` would return it.
@@ -101,12 +104,16 @@ def map_stack(
             with contextlib.suppress(OSError):  # somebody else uses it by now
                 out.rmdir()
         raise
+    # The executors go with the computation: their weights are not needed for what is written after it.
+    held = [execution]
+    del execution
     with _locked(out):
-        plan, finished = _settle(out, execution.plan, options)
+        plan, finished = _settle(out, held[0].plan, options)
         if finished:
             return open_product(out)
         store = TileStore(out / WORK_FOLDER, plan, specs)
-        _compute(matched, model, plan, store, options, execution, mask, progress, order)
+        _compute(matched, model, plan, store, options, held.pop(), mask, progress, order, last_use)
+        return_freed_memory()
         _refuse_empty(out, store, clipped=clip is not None, fresh=fresh)
         finish_product(out, WrittenPlan.of(plan), specs, store, model, matched, options, progress)
         store.discard()
@@ -123,6 +130,7 @@ def _compute(
     mask: ClipMask | None,
     progress: Progress,
     order: Callable[[list[Tile]], list[Tile]] | None,
+    last_use: bool,
 ) -> None:
     """Compute the tiles that are missing."""
     todo = store.unfinished()
@@ -131,6 +139,9 @@ def _compute(
     keep_freed_memory()
     reader = WindowReader(plan, stack, model.spec.temporal, mask)
     executors = execution.executors(count_workers(plan, options))
+    del execution
+    if last_use and isinstance(model, Model):
+        model.release()
     return_freed_memory()
     tiles = plan.by_shape(todo) if order is None else order(todo)
     build = partial(build_postprocessor, model, store.specs)

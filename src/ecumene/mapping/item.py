@@ -23,7 +23,6 @@ from ecumene.mapping.stac_models import EXTENSIONS, validate_item
 from ecumene.mapping.statistics import BandStatistics, stac_statistics
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.scenes.contract import Stack
-from ecumene.trust.calibration import Calibration
 
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
@@ -205,7 +204,7 @@ def properties(plan: Plan, model: MapModel, stack: Stack) -> dict[str, Any]:
     if model.cells is not None:
         result["ecumene:cells"] = dict(model.cells)
     calibration = model.calibration
-    if isinstance(calibration, Calibration) and calibration.residuals is not None:
+    if calibration is not None and calibration.residuals is not None:
         result[RESIDUALS_PROPERTY] = calibration.residuals.to_config()
     if epsg is None:
         result["proj:wkt2"] = plan.crs

@@ -23,7 +23,7 @@ class MemberPostprocessor(SoftmaxPostprocessor):
         """Whether members, names, types and codes are those that the kernels write."""
         if not isinstance(objective, Members) or not isinstance(objective.base, Segmentation):
             return False
-        return cls._writes(specs, objective.base.n_outputs)
+        return objective.by_argmax and cls._writes(specs, objective.base.n_outputs)
 
     def moments(self, output: Float) -> Float:
         """See `Postprocessor.moments`."""

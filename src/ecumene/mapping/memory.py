@@ -4,15 +4,16 @@ Every pass of a network takes and frees the same large arrays. By default glibc 
 then clears and maps its pages again for the next pass. Kept instead, in one arena for all threads, the same pages serve
 again. What is kept is bounded: free memory beyond 256 MiB at the end of the arena goes back.
 
-The bound was not tuned. A smaller one gives back more after a pass and clears more pages for the next; how much time
-lies between one bound and another was not measured on a quiet machine.
+The few largest arrays of a pass, above 64 MiB, are not kept where the arena has no room for them: it would grow by
+holes. In two trials with 4 bands in bfloat16 the peak was 12 and 71 MiB lower, in the same time. Keeping only 64 MiB at
+the end of the arena took nothing off and 7 % more processor time; a second arena took nothing off.
 """
 
 from __future__ import annotations
 
 from ecumene.core.memory import ARENA_MAX, MMAP_THRESHOLD, TRIM_THRESHOLD, set_allocator, trim
 
-_SETTINGS = {MMAP_THRESHOLD: 1 << 30, TRIM_THRESHOLD: 256 << 20, ARENA_MAX: 1}
+_SETTINGS = {MMAP_THRESHOLD: 64 << 20, TRIM_THRESHOLD: 256 << 20, ARENA_MAX: 1}
 
 
 def keep_freed_memory() -> bool:

@@ -28,6 +28,9 @@ class MapOptions(BaseModel):
     minimum_mapping_unit_m2: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     compress: Literal["zstd", "deflate"] = "zstd"
     blocksize: Literal[128, 256, 512, 1024, 2048] = 512
+    first_date: int | None = Field(
+        default=None, ge=0, description="Place of the date that the model is given first; None: in order of time."
+    )
     quicklook: bool = True
     overwrite: bool = Field(default=False, description="Replace a product that another plan has made.")
 

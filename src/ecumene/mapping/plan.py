@@ -14,7 +14,7 @@ from pathlib import Path
 
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecumene import __version__
 from ecumene.core.errors import ConfigurationError, ProductError
@@ -118,6 +118,7 @@ class Plan(BaseModel):
     channels: tuple[str, ...]
     clip_checksum: str | None = None
     crop: tuple[int, int, int, int] | None = None
+    first_date: int | None = Field(default=None, exclude_if=lambda value: value is None)
     execution: ExecutionChoice | None = None
 
     @cached_property
@@ -197,7 +198,12 @@ MOST_EXECUTORS = 4
 """Executors of a run where the user names no number: each of them needs memory for a window of its own."""
 
 
-def share_cores(options: MapOptions, batches: int) -> tuple[int, int]:
+def _on_gpu(backend: str) -> bool:
+    """Whether a backend, or what `auto` takes, computes on a GPU that is there."""
+    return backend in ("auto", "torch", "compiled") and has_gpu()
+
+
+def share_cores(options: MapOptions, batches: int, backend: str | None = None) -> tuple[int, int]:
     """Share the processors among the executors of a run, where the user has not.
 
     Several executors of one thread each are faster than one of several threads: threads that share a layer wait for
@@ -207,24 +213,27 @@ def share_cores(options: MapOptions, batches: int) -> tuple[int, int]:
     Args:
         options: What the user chose.
         batches: That the run will execute; more executors than batches would have nothing to do.
+        backend: What executes, where it is no longer the user's choice.
 
     Returns:
         (executors side by side, threads of each).
     """
     cores = available_threads()
-    alone = options.threads is not None or options.backend == "compiled" or has_gpu()
-    workers = options.workers or (1 if alone else max(1, min(cores, MOST_EXECUTORS, batches)))
+    backend = backend or options.backend
+    alone = options.threads is not None or backend == "compiled" or _on_gpu(backend)
+    workers = options.workers or (1 if alone else min(cores, MOST_EXECUTORS))
+    workers = max(1, min(workers, batches))
     return workers, options.threads or max(1, cores // workers)
 
 
 def count_workers(plan: Plan, options: MapOptions) -> int:
     """Return how many executors run a plan side by side; it does not change the plan's rasters."""
     if options.workers is not None:
-        return options.workers
+        return max(1, min(options.workers, plan.least_batches))
     if plan.backend == "compiled":
         return 1
     # A run that is continued keeps its threads, whatever this machine would have chosen.
-    most = share_cores(options, plan.least_batches)[0]
+    most = share_cores(options, plan.least_batches, plan.backend)[0]
     return max(1, min(most, available_threads() // plan.threads))
 
 
@@ -330,10 +339,12 @@ def make_plan(
         channels=tuple(channel.key for channel in stack.channels),
         clip_checksum=clip_checksum,
         crop=None if crop is None else (crop.row, crop.col, crop.height, crop.width),
+        first_date=options.first_date,
     )
     if threads is not None:
         return plan
-    return plan.model_copy(update={"threads": share_cores(options, plan.least_batches)[1]})
+    executed = backend if model.spec.kind == "network" else model.spec.kind
+    return plan.model_copy(update={"threads": share_cores(options, plan.least_batches, executed)[1]})
 
 
 def crs_text(crs: CRS) -> str:

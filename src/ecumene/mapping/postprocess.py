@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ModelError
+from ecumene.core.memory import zeros_apart
 from ecumene.mapping.contract import MapCalibration, MapModel
 from ecumene.mapping.layers import outlier_threshold
 from ecumene.objectives import Members
@@ -220,10 +221,11 @@ def set_limits(calibration: MapCalibration | None, classes: int) -> NDArray[np.f
 
 def empty_layers(specs: tuple[LayerSpec, ...], shape: tuple[int, int]) -> dict[str, NDArray[Any]]:
     """Return layers that hold nodata everywhere (`valid`: 0)."""
-    return {
-        spec.name: np.full((spec.count, *shape), 0 if spec.role == "valid" else spec.nodata, dtype=spec.dtype)
-        for spec in specs
-    }
+    layers = {spec.name: zeros_apart((spec.count, *shape), spec.dtype) for spec in specs}
+    for spec in specs:
+        if spec.role != "valid" and spec.nodata != 0:
+            layers[spec.name].fill(spec.nodata)
+    return layers
 
 
 def _agree(first: Postprocessor, second: Postprocessor, channels: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import ContractError
+from ecumene.core.errors import ConfigurationError, ContractError
 from ecumene.core.window import Window
 from ecumene.mapping.plan import Coefficients, Plan, Tile, window_transform
 from ecumene.scenes.contract import Stack
@@ -78,6 +78,7 @@ class WindowReader:
 
         Raises:
             ContractError: If a single-image model is given a series.
+            ConfigurationError: If the plan names a first date that the stack has not.
         """
         if not temporal and len(stack.times) != 1:
             raise ContractError(
@@ -85,6 +86,7 @@ class WindowReader:
                 "make a composite first, or use a time-series model."
             )
         self.plan, self.stack, self.temporal, self.mask = plan, stack, temporal, mask
+        self._order = _date_order(len(stack.times), plan.first_date)
 
     def read(self, tile: Tile, windows: tuple[tuple[int, int], ...]) -> ReadBatch:
         """Read one batch; nothing is stacked where no pixel is needed."""
@@ -108,7 +110,22 @@ class WindowReader:
         image = padded[0][None] if len(padded) == 1 else np.stack(padded)
         image = np.ascontiguousarray(image, dtype=np.float32)
         when = np.stack(dates).astype(np.float32) if self.temporal else None
+        if when is not None and self._order is not None:
+            image, when = np.ascontiguousarray(image[:, self._order]), when[:, self._order]
         return ReadBatch(tile, windows, tuple(masks), image, when, answer, tuple(damaged))
+
+
+def _date_order(count: int, first: int | None) -> list[int] | None:
+    """Return the dates in the order that the model is given them; None: in order of time.
+
+    Raises:
+        ConfigurationError: If there is no such date.
+    """
+    if first is None:
+        return None
+    if first >= count:
+        raise ConfigurationError(f"There is no date {first} to be given first; the scenes have {count} dates.")
+    return [first, *(date for date in range(count) if date != first)]
 
 
 class ClipMask:

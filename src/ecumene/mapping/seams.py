@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecumene.core.memory import zeros_apart
 from ecumene.core.window import Window
 from ecumene.mapping.blending import blend_columns, blend_rows
 from ecumene.mapping.plan import Plan, Tile
@@ -30,7 +31,7 @@ class TileAssembly:
         self.plan, self.tile, self.post = plan, tile, post
         self.rows, self.cols = plan.rows, plan.cols
         self.layers = empty_layers(post.specs, (tile.window.height, tile.window.width))
-        self.needed = np.zeros((tile.window.height, tile.window.width), dtype=np.bool_)
+        self.needed = zeros_apart((tile.window.height, tile.window.width), np.bool_)
         self.damaged: set[Window] = set()
         self._left: dict[tuple[int, int], Strip] = {}
         self._right: dict[tuple[int, int], Strip] = {}
@@ -98,7 +99,7 @@ class TileAssembly:
             self._band(self._bottom, i)[:, :, at : place[1].stop] = part
 
     def _moments(self, output: Strip | None, score: Strip | None, r0: int, r1: int, c0: int, c1: int) -> Strip:
-        strip = np.zeros((self._channels, r1 - r0, c1 - c0), dtype=np.float32)
+        strip: Strip = zeros_apart((self._channels, r1 - r0, c1 - c0), np.float32)
         if output is not None and score is not None:
             strip[:-1] = self.post.moments(output[:, r0:r1, c0:c1])
             strip[-1] = score[r0:r1, c0:c1]
@@ -106,7 +107,7 @@ class TileAssembly:
 
     def _band(self, bands: dict[int, Strip], i: int) -> Strip:
         if i not in bands:
-            bands[i] = np.zeros((self._channels, self.plan.overlap, self.tile.window.width), dtype=np.float32)
+            bands[i] = zeros_apart((self._channels, self.plan.overlap, self.tile.window.width), np.float32)
         return bands[i]
 
     def close_interior(self) -> None:

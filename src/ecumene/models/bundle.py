@@ -110,6 +110,17 @@ class Model:
 
     # -- running -----------------------------------------------------------------------------------
 
+    def release(self) -> None:
+        """Forget weights and exported graphs; executors keep what they have.
+
+        For an owner who makes no further executor, and neither saves nor hashes the model: a map holds its memory for
+        hours.
+        """
+        self.__dict__["_released"] = True
+        self.weights, self.booster, self.onnx, self.onnx_int8 = {}, None, None, None
+        for name in ("trees", "_raw"):
+            self.__dict__.pop(name, None)
+
     @property
     def scaling(self) -> Scaling | None:
         """How the executed model calibrates its logits; None where it does not."""
@@ -181,6 +192,8 @@ class Model:
             ConfigurationError: If an argument is unknown, or the machine cannot do it.
             MissingDependencyError: If the backend is not installed.
         """
+        if self.__dict__.get("_released"):
+            raise ModelError("The model has given its weights to an earlier map; load it again from its folder.")
         if backend not in BACKENDS:
             names = ", ".join(repr(name) for name in BACKENDS[:-1])
             raise ConfigurationError(f"The backend is {names} or {BACKENDS[-1]!r}, not {backend!r}.")
@@ -293,8 +306,13 @@ class Model:
 
         if self.spec.kind != "network":
             from ecumene.models.row_execution import row_arguments
+            from ecumene.models.row_features import RowFeatures
 
-            return match_stack(self.spec, stack, row_arguments(self.spec)[1])
+            features = RowFeatures.of(self.spec)
+            if not features.yearly_median:
+                return match_stack(self.spec, stack, row_arguments(self.spec)[1])
+            features.require_one_year(stack.times)
+            return match_stack(self.spec, stack, least=1)
         from ecumene.networks import exact_dates
         from ecumene.scenes.complete import CompleteStack
 

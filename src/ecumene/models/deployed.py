@@ -59,17 +59,22 @@ def _normalised(image: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tenso
     return torch.where(valid.unsqueeze(-3), scaled, scaled.new_zeros(())), valid
 
 
-def _standardised(image: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-    """Do what `normalise_tensor` does for images of one date, by a kernel, with the channels last."""
-    from ecumene.models.normalise_kernel import standardise
+def _standardised(image: Tensor, mean: Tensor, std: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+    """Do what `normalise_tensor` does for images of one date, by a kernel, with the channels last.
+
+    With `half` the image is rounded to bfloat16, as a first convolution in that arithmetic would round it.
+    """
+    from ecumene.models import normalise_kernel
 
     batch, channels, height, width = image.shape
-    scaled = np.empty((batch, height, width, channels), np.float32)
+    kernel: Any = normalise_kernel.standardise_half if half else normalise_kernel.standardise
+    scaled = np.empty((batch, height, width, channels), np.uint16 if half else np.float32)
     valid = np.empty((batch, height, width), np.bool_)
     statistics = mean.flatten().numpy(), std.flatten().numpy()
     for pixels, target, usable in zip(image.numpy(), scaled, valid, strict=True):
-        standardise(pixels, *statistics, target, usable)  # type: ignore[call-arg]
-    return torch.from_numpy(scaled).permute(0, 3, 1, 2), torch.from_numpy(valid)
+        kernel(pixels, *statistics, target, usable)
+    found = torch.from_numpy(scaled.view(np.int16)).view(torch.bfloat16) if half else torch.from_numpy(scaled)
+    return found.permute(0, 3, 1, 2), torch.from_numpy(valid)
 
 
 def _box_sum(x: Tensor, radius: int) -> Tensor:
@@ -202,6 +207,7 @@ class DeployedNetwork(nn.Module):
         if LOGITS in self.choice.parts:
             sizes[LOGITS] = output_channels(network, len(inputs))
         check_detector(detector, sum(sizes[part] for part in self.choice.parts))
+        self.half_input = False
         self.distances = None if self.temporal else DistanceScores.of(inputs, detector, radius)
         if detector is not None:
             # Made here and not in the first run: tensors of an inference mode could not be exported.
@@ -214,24 +220,41 @@ class DeployedNetwork(nn.Module):
         layer = self.choice.single_layer
         return seen.output.float(), _joined(parts) if layer is None else grow(parts[0], self.factors[layer])
 
-    def _look(self, image: Tensor, dates: Tensor | None) -> _Seen:
+    def takes_half_input(self, image: Tensor) -> bool:
+        """Whether the network answers an image in bfloat16 as it answers it in float32, and nothing else reads it.
+
+        Call it under the autocast of the run. If so, `half_input` may be set: an image in bfloat16 is half as large,
+        and a first convolution would round it anyway.
+        """
+        if self.temporal or _traced(image):
+            return False
+        seen = self._look(image, None)
+        if self.detector is not None and not self._by_kernel(seen):
+            return False
+        other = self._look(image, None, half=True)
+        mine, theirs = [seen.output], [other.output]
+        mine, theirs = mine + [part for part, _ in seen.own], theirs + [part for part, _ in other.own]
+        return all(map(torch.equal, mine, theirs))
+
+    def _by_kernel(self, seen: _Seen) -> bool:
+        """Whether the kernel makes the outlier score of what a run has left."""
+        numbers = [(part.shape[1], factor) for part, factor in seen.own]
+        return self.distances is not None and not seen.whole and self.distances.fits(numbers)
+
+    def _look(self, image: Tensor, dates: Tensor | None, *, half: bool = False) -> _Seen:
         """Run the network."""
         if image.ndim == 4 and not _traced(image):
-            x, valid = _standardised(image, self.mean, self.std)
+            x, valid = _standardised(image, self.mean, self.std, half)
         else:
             x, valid = normalise_tensor(image, self.mean, self.std)
             if x.ndim == 4 and not torch.compiler.is_compiling():
                 x = x.contiguous(memory_format=torch.channels_last)
         when = dates if self.temporal else None
-        in_parts = getattr(self.network, "forward_parts", None)
-        if in_parts is not None:
-            output, own = in_parts(x, when, valid)
-            return _Seen(x, valid, output, tuple(own), whole=False)
-        output, features = self.network.forward_features(x, when, valid)
+        output, own = self.network.forward_parts(x, when, valid)
         whole = output.ndim == 2  # one answer an image: a single cell, so that all that follows is as for pixels
         if whole:
-            output, features = output[:, :, None, None], features[:, :, None, None]
-        return _Seen(x, valid, output, ((features, 1),), whole)
+            output, own = output[:, :, None, None], tuple((part[:, :, None, None], factor) for part, factor in own)
+        return _Seen(x, valid, output, own, whole)
 
     def _features(self, seen: _Seen) -> list[Tensor]:
         """Return the parts of the detector's features; a single inner layer stays on that layer's grid."""
@@ -264,9 +287,10 @@ class DeployedNetwork(nn.Module):
         Returns:
             (calibrated output `[B, n, H, W]`, outlier score `[B, H, W]`).
         """
-        seen = self._look(image, dates)
-        score = self._scored(image, seen)
-        return self.scaled(seen.output.float(), in_place=not _traced(image)), score
+        seen = self._look(image, dates, half=self.half_input)
+        score, output = self._scored(image, seen), seen.output
+        del seen  # a window's features are not needed any more, and are large
+        return self.scaled(output.float(), in_place=not _traced(image)), score
 
     def opened(self, image: Tensor, dates: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return what `forward` returns, and the network's own features part after part, float32."""
@@ -283,9 +307,7 @@ class DeployedNetwork(nn.Module):
         """Return the outlier score `[B, H, W]`, by the kernel where there is one."""
         if self.detector is None:
             return torch.zeros_like(seen.output[:, 0], dtype=torch.float32)
-        numbers = [(part.shape[1], factor) for part, factor in seen.own]
-        usable = self.distances is not None and not seen.whole and not _traced(image)
-        if usable and self.distances is not None and self.distances.fits(numbers):
+        if self.distances is not None and not _traced(image) and self._by_kernel(seen):
             own = [(_array(part), factor) for part, factor in seen.own]
             return torch.from_numpy(self.distances(image.numpy(), own))
         return self._score(self._features(seen))

@@ -11,13 +11,14 @@ SAMPLING_TOLERANCE = 0.2
 """Largest relative difference between a grid's sampling and the model's."""
 
 
-def match_stack(spec: ModelSpec, stack: Stack, n_dates: int | None = None) -> Stack:
+def match_stack(spec: ModelSpec, stack: Stack, n_dates: int | None = None, least: int = 2) -> Stack:
     """Return the stack with the model's channels in the model's order.
 
     Args:
         spec: The model.
         stack: Any stack; channels that the model does not need are left out.
-        n_dates: Dates that the model needs exactly; None: one for image models, two or more for series.
+        n_dates: Dates that the model needs exactly; None: one for image models, `least` or more for series.
+        least: Dates of a series at least.
 
     Returns:
         The stack to map.
@@ -40,7 +41,7 @@ def match_stack(spec: ModelSpec, stack: Stack, n_dates: int | None = None) -> St
             f"The scenes have a ground sampling of {sampling:.4g} m, but the model was trained at "
             f"{spec.resolution_m:.4g} m; resample the scenes to that resolution or train a model at theirs."
         )
-    _match_dates(spec, len(stack.times), n_dates)
+    _match_dates(spec, len(stack.times), n_dates, least)
     return stack.select([band.key for band in spec.inputs])
 
 
@@ -61,7 +62,7 @@ def _match_band(band: InputBand, channel: Channel) -> None:
         )
 
 
-def _match_dates(spec: ModelSpec, count: int, wanted: int | None) -> None:
+def _match_dates(spec: ModelSpec, count: int, wanted: int | None, least: int) -> None:
     if not spec.temporal and count > 1:
         raise ContractError(
             f"The model maps one image, but the scenes make a series of {count} dates; give the scenes of one date."
@@ -70,5 +71,5 @@ def _match_dates(spec: ModelSpec, count: int, wanted: int | None) -> None:
         raise ContractError(
             f"The model reads exactly {wanted} dates, but the scenes have {count}; give {wanted} dates."
         )
-    if spec.temporal and count < 2:
+    if spec.temporal and count < least:
         raise ContractError("The model maps a series, but the scenes have one date only; give the dates of a series.")

@@ -40,3 +40,38 @@ def standardise(image: Any, mean: Any, std: Any, scaled: Any, valid: Any) -> Non
             average, deviation = mean[c], std[c]
             for x in range(width):
                 scaled[y, x, c] = (image[c, y, x] - average) / deviation if row[x] else _F(0.0)
+
+
+@numba.njit(
+    f"void(float32[:,:,:], {_FLAT}, {_FLAT}, uint16[:,:,::1], boolean[:,::1])",
+    nogil=True,
+    cache=True,
+    error_model="numpy",
+)
+def standardise_half(image: Any, mean: Any, std: Any, scaled: Any, valid: Any) -> None:
+    """Do what `standardise` does and round to bfloat16, to the nearest and ties to even.
+
+    Args:
+        image: As `standardise` takes it.
+        mean: `[C]`.
+        std: `[C]`.
+        scaled: The bits of bfloat16, uint16 `[H, W, C]`, overwritten.
+        valid: bool `[H, W]`, overwritten.
+    """
+    channels, height, width = image.shape
+    values = np.empty(width, np.float32)
+    bits = values.view(np.uint32)
+    for y in range(height):
+        row = valid[y]
+        for x in range(width):
+            row[x] = True
+        for c in range(channels):
+            for x in range(width):
+                row[x] &= abs(image[c, y, x]) <= _LARGEST
+        for c in range(channels):
+            average, deviation = mean[c], std[c]
+            for x in range(width):
+                values[x] = (image[c, y, x] - average) / deviation if row[x] else _F(0.0)
+            for x in range(width):
+                odd = (bits[x] >> np.uint32(16)) & np.uint32(1)
+                scaled[y, x, c] = (bits[x] + np.uint32(0x7FFF) + odd) >> np.uint32(16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -135,6 +136,15 @@ class OnnxExecutor:
         self.temporal = spec.temporal
         inputs = [entry.name for entry in self._session.get_inputs()]
         check_signature(inputs, [entry.name for entry in self._session.get_outputs()], spec.temporal)
+
+    def side_by_side(self, number: int) -> list[OnnxExecutor]:
+        """Return executors that share this one's session and its threads, this one among them.
+
+        Args:
+            number: Of executors. A run in one thread needs none of the session's, so that such executors do not wait
+                for each other.
+        """
+        return [self, *(copy.copy(self) for _ in range(number - 1))]
 
     def run(
         self, image: NDArray[np.float32], dates: NDArray[np.float32] | None = None

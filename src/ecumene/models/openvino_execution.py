@@ -162,6 +162,8 @@ class _Compiled:
     def share(self, streams: int) -> None:
         """Compile for this number of executors from now on."""
         with self._changed:
+            if self._properties["NUM_STREAMS"] == str(streams):
+                return  # what is compiled stays
             self._shapes, self._compiled, self._free = None, None, []
             self._properties["NUM_STREAMS"] = str(streams)
             if self._threads is not None:

@@ -38,7 +38,8 @@ class ScaledOutput(nn.Module):
         if isinstance(self.scaling, VectorScaling):
             members = members_of(self.scaling, logits.shape[1])
             shape = (1, logits.shape[1]) + (1,) * (logits.ndim - 2)
-            return logits * self.weight.repeat(members).reshape(shape) + self.bias.repeat(members).reshape(shape)
+            weight, bias = (entry.repeat(members).reshape(shape) for entry in (self.weight, self.bias))
+            return logits.mul_(weight).add_(bias) if in_place else logits * weight + bias
         if isinstance(self.scaling, DirichletScaling):
             members, classes = members_of(self.scaling, logits.shape[1]), self.scaling.n_classes
             parts = []

@@ -18,6 +18,7 @@ from ecumene.core.errors import ConfigurationError, ModelError
 from ecumene.models.contract import ModelSpec
 from ecumene.models.deployed import DeployedNetwork
 from ecumene.models.fusion import fold_batch_norms
+from ecumene.models.half_weights import round_weights
 from ecumene.models.hardware import processor_has_bfloat16
 from ecumene.models.local_average import averaging_radius
 from ecumene.models.memory_layout import to_channels_last
@@ -102,7 +103,8 @@ class TorchExecutor:
         weights: Its arrays.
         scaling: Of the calibration, or None.
         detector: Outlier detector or None.
-        precision: `auto` and `fp32` compute in float32; `bf16` in bfloat16 where that is stable.
+        precision: `auto` and `fp32` compute in float32; `bf16` in bfloat16 where that is stable. On a processor weights
+            and images are then kept in bfloat16 as well, where that changes no bit (`models.half_weights`).
         threads: Threads of torch in this process; None leaves them.
         device: `auto` takes a GPU if there is one.
         choice: What `raw` returns as features; None: what the detector reads.
@@ -139,7 +141,24 @@ class TorchExecutor:
             choice=choice,
         )
         deployed = fold_batch_norms(deployed.eval(), partial(_run_probe, spec))
-        self.module = to_channels_last(deployed).to(self.device).eval()
+        deployed = to_channels_last(deployed).eval()
+        if self.precision == "bf16" and not cuda:
+            deployed = self._in_half(spec, deployed)
+        self.module = deployed.to(self.device)
+
+    def _in_half(self, spec: ModelSpec, module: DeployedNetwork) -> DeployedNetwork:
+        """Keep weights and images in bfloat16 where that changes no bit of the results."""
+
+        def run(candidate: DeployedNetwork) -> tuple[Tensor, ...]:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return _run_probe(spec, candidate)
+
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            image, _ = _probe(spec)
+            half = module.takes_half_input(image)
+        module = round_weights(module, run)
+        module.half_input = half
+        return module
 
     def side_by_side(self, number: int) -> list[TorchExecutor]:
         """Return executors that share this one's weights, this one among them; one may be used by one thread.
@@ -229,11 +248,14 @@ class TorchExecutor:
 
 def _run_probe(spec: ModelSpec, module: DeployedNetwork) -> tuple[Tensor, ...]:
     """Run a module on a small made-up input; what folding layers is judged by."""
+    with torch.no_grad():
+        results: tuple[Tensor, ...] = module(*_probe(spec))
+    return results
+
+
+def _probe(spec: ModelSpec) -> tuple[Tensor, Tensor | None]:
+    """Return a small made-up image, or series with its dates."""
     from ecumene.models.probe import probe_input
 
     image, dates = probe_input(spec, batch=1, side=64 if spec.stride > 1 else 8)
-    with torch.no_grad():
-        results: tuple[Tensor, ...] = module(
-            torch.from_numpy(image), None if dates is None else torch.from_numpy(dates)
-        )
-    return results
+    return torch.from_numpy(image), None if dates is None else torch.from_numpy(dates)

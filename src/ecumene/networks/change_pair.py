@@ -7,7 +7,6 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from ecumene.core.errors import ConfigurationError
 from ecumene.networks.base import BaseNetwork
 
 PAIR = 2
@@ -52,15 +51,3 @@ def convolutions(widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
         if dropout:
             layers.append(nn.Dropout2d(dropout))
     return nn.Sequential(*layers)
-
-
-def check_widths(widths: Sequence[int], count: int, what: str) -> tuple[int, ...]:
-    """Return the widths of levels.
-
-    Raises:
-        ConfigurationError: If there are not `count` positive ones; `what` says whose they are.
-    """
-    given = tuple(widths)
-    if len(given) != count or any(isinstance(w, bool) or not isinstance(w, int) or w < 1 for w in given):
-        raise ConfigurationError(f"{what} needs {count} positive widths, one a level, but got {list(given)}.")
-    return given

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.networks.base import check_widths
 from ecumene.networks.change_pair import PAIR, PairNetwork, both_dates
 from ecumene.networks.contract import Loss
 from ecumene.networks.multimodal_parts import (
@@ -16,11 +17,10 @@ from ecumene.networks.multimodal_parts import (
     Encoder,
     agreement,
     as_logits,
-    check_widths,
     first_map,
     head_width,
     margin_of,
-    split_channels,
+    radar_and_optical,
 )
 from ecumene.networks.projection import FixedProjection
 
@@ -51,7 +51,7 @@ class ConsistencyChangeUNet(PairNetwork):
     Args:
         in_channels: Bands of both sensors at one date.
         n_outputs: Classes of the change.
-        radar: Positions of the radar channels; None: the first two.
+        streams: Positions of the radar and of the optical channels; None: the first two, and the others.
         widths: Of the levels; one pooling each.
         consistency: Weight of the sensors' agreement on unlabelled samples; 0: not learned.
         detach: Whether the optical stream learns nothing from that agreement; the published code lets it learn.
@@ -64,7 +64,7 @@ class ConsistencyChangeUNet(PairNetwork):
         self,
         in_channels: int,
         n_outputs: int,
-        radar: Sequence[int] | None = None,
+        streams: Sequence[Sequence[int]] | None = None,
         widths: Sequence[int] = (64, 128, 256, 512),
         consistency: float = 0.01,
         detach: bool = False,
@@ -75,7 +75,7 @@ class ConsistencyChangeUNet(PairNetwork):
             raise ConfigurationError(
                 f"The weight of the sensors' agreement must not be negative, but is {consistency}."
             )
-        positions = split_channels(in_channels, radar, "mmcr-change")
+        positions = radar_and_optical(in_channels, streams, "mmcr-change")
         self.consistency, self.detach = float(consistency), detach
         self.register_buffer("radar_channels", torch.tensor(positions[0]), persistent=False)
         self.register_buffer("optical_channels", torch.tensor(positions[1]), persistent=False)

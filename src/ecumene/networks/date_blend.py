@@ -18,6 +18,8 @@ NEARNESS = 10.0
 """Loss of weight in a hundred days, as a power of e, of a date that nothing else speaks for."""
 RIDGE = 1.0
 """Penalty of the linear map between dates, in squared scaled units summed over pixels."""
+FAR_DAYS = 10.0
+"""Days, in hundreds, to a date that does not see the pixel."""
 _SEEN = 1e-3
 """Share of a square's pixels with data below which its mean says nothing."""
 
@@ -30,8 +32,9 @@ class DateBlend(RestorationNetwork):
     over pixels that both dates see is added to the other date's value, the finer square's as far as it is full. A small
     network of two convolutions, the same for every date, looks at values, differences, how well the date explains the
     surroundings, and days between, and gives a weight, a correction and a variance; weights are made to sum to one over
-    dates that see the pixel. Where none does, the mean of the first date's surroundings is left, with its own, learned
-    variance. The variance is that of the blended dates, which grows with the days between, plus their spread.
+    dates that see the pixel. Where none does, nothing is known of it: the mean of the first date's surroundings is put
+    there with the variance of a number that may be anything within the limits. The variance is that of the blended
+    dates, which grows with the days between, plus their spread.
 
     With `regress`, each other date's spectra are first mapped linearly to those of the wanted date: least squares over
     the pixels of the window that both dates see, drawn to the identity where they are few. That map is the window's, so
@@ -54,6 +57,7 @@ class DateBlend(RestorationNetwork):
     """
 
     temporal = True
+    target_date = "first-date"
 
     def __init__(
         self,
@@ -79,7 +83,6 @@ class DateBlend(RestorationNetwork):
         assert self.say.bias is not None
         nn.init.zeros_(self.say.bias)
         self.trust = nn.Parameter(torch.full((len(self.radii),), -2.0))
-        self.alone = nn.Parameter(torch.zeros(self.bands))
         self.drift = nn.Parameter(torch.full((self.bands,), -3.0))
         self.projection = FixedProjection(2 * self.bands, 32)
         self.feature_channels = self.projection.out_channels
@@ -117,8 +120,9 @@ class DateBlend(RestorationNetwork):
         around = _box_mean(misfit, self.radii[-1]) / _box_mean(both, self.radii[-1]).clamp_min(_SEEN)
         days = ((dates[:, 1:] - dates[:, :1]) / 100.0).to(x.dtype).flatten()[:, None, None, None]
         gap = days.expand(-1, 1, *x.shape[-2:])
-        extent = (dates[:, 1:] - dates[:, :1]).abs().amin(dim=1, keepdim=True).to(x.dtype) / 100.0
-        nearest = extent.expand(-1, others).flatten()[:, None, None, None].expand_as(gap)
+        # Of the dates that see the pixel: a date without data is none, and may stand on any day.
+        apart = gap.abs().masked_fill(there < 0.5, FAR_DAYS).unflatten(0, (batch, others))
+        nearest = apart.amin(dim=1, keepdim=True).expand_as(apart).flatten(0, 1)
         seen = torch.cat((value, difference, (around + 1e-6).sqrt(), *shares, there, gap, gap.abs(), nearest), dim=1)
         said = self.say(self.look(seen)).float()
         said = said.unflatten(0, (batch, others))
@@ -139,9 +143,10 @@ class DateBlend(RestorationNetwork):
         inner = (weight * (own + drift)).sum(dim=1) + spread + 1e-3
         surroundings, _ = self._square_means(bands[:, 0], has[:, 0])
         filled = (present.sum(dim=1) > 0.5).float()
-        alone = F.softplus(self.alone)[:, None, None].expand_as(mean)
+        low, high = self.limits[:, 0, 0, 0]
+        unknown = (high - low) ** 2 / 12.0
         mean = filled * mean + (1.0 - filled) * surroundings.float()
-        return mean, filled * inner + (1.0 - filled) * (1e-3 + alone), torch.cat((mean, inner.sqrt()), dim=1)
+        return mean, filled * inner + (1.0 - filled) * unknown, torch.cat((mean, inner.sqrt()), dim=1)
 
     def forward_features(
         self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None

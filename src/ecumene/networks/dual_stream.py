@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ecumene.core.errors import ConfigurationError
-from ecumene.networks.change_pair import PairNetwork, apart, both_dates, check_widths
-from ecumene.networks.multimodal_parts import Decoder, Encoder
+from ecumene.networks.base import check_widths
+from ecumene.networks.change_pair import PairNetwork, apart, both_dates
+from ecumene.networks.multimodal_parts import Decoder, Encoder, check_streams
 from ecumene.networks.projection import FixedProjection
 
 POOLINGS = 4
@@ -52,14 +52,8 @@ class DualStreamUNet(PairNetwork):
         widths: Sequence[int] = (64, 128, 256, 512),
     ) -> None:
         super().__init__()
-        levels = check_widths(widths, POOLINGS, "dual-stream-unet")
-        self.positions = [list(stream) for stream in (streams if streams is not None else [range(in_channels)])]
-        listed = [position for stream in self.positions for position in stream]
-        if not all(self.positions) or sorted(listed) != list(range(in_channels)):
-            raise ConfigurationError(
-                f"The streams of dual-stream-unet must hold each of the {in_channels} channels once, but are "
-                f"{self.positions}."
-            )
+        levels = check_widths(widths, "dual-stream-unet", count=POOLINGS)
+        self.positions = check_streams(in_channels, streams or [range(in_channels)], "dual-stream-unet")
         self.encoders = nn.ModuleList(Encoder(2 * len(stream), levels) for stream in self.positions)
         self.decoders = nn.ModuleList(Decoder(levels) for _ in self.positions)
         joined = len(self.positions) * levels[0]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
-from ecumene.networks.base import check_dropout
-from ecumene.networks.change_pair import PairNetwork, apart, both_dates, check_widths, convolutions
+from ecumene.networks.base import check_dropout, check_widths
+from ecumene.networks.change_pair import PairNetwork, apart, both_dates, convolutions
 
 LEVELS = 4
 _CONVOLUTIONS = (2, 2, 3, 3)
@@ -70,7 +70,7 @@ class FcSiam(PairNetwork):
             raise ConfigurationError(f"fc-siam fuses dates by {', '.join(FUSIONS)}, not by {fusion!r}.")
         check_dropout(dropout, "fc-siam")
         self.fusion = fusion
-        levels = check_widths(widths, LEVELS, "fc-siam")
+        levels = check_widths(widths, "fc-siam", count=LEVELS)
         self.encoder = nn.ModuleList()
         before = 2 * in_channels if fusion == "early" else in_channels
         for width, count in zip(levels, _CONVOLUTIONS, strict=True):

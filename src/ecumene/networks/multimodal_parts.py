@@ -84,40 +84,42 @@ def levels_of(widths: Sequence[int]) -> tuple[int, ...]:
     return (*widths, widths[-1])
 
 
-def check_widths(widths: Sequence[int], what: str, multiple: int = 1) -> tuple[int, ...]:
-    """Return widths as a tuple.
+def check_streams(in_channels: int, streams: Sequence[Sequence[int]], what: str) -> list[list[int]]:
+    """Return the positions of each stream's channels.
 
     Raises:
-        ConfigurationError: If there is none, or one is not a positive multiple of `multiple`; `what` says whose.
+        ConfigurationError: If the streams do not share out the channels; `what` says whose they are.
     """
-    checked = tuple(widths)
-    if not checked or any(not isinstance(width, int) or width < 1 or width % multiple for width in checked):
+    chosen = [list(stream) for stream in streams]
+    listed = [position for stream in chosen for position in stream]
+    if not all(chosen) or sorted(listed) != list(range(in_channels)):
         raise ConfigurationError(
-            f"{what} needs one width or more, each a positive multiple of {multiple}, but got {list(checked)}."
+            f"The streams of {what} must hold each of the {in_channels} channels once, but are {chosen}."
         )
-    return checked
+    return chosen
 
 
-def split_channels(in_channels: int, radar: Sequence[int] | None, what: str) -> tuple[list[int], list[int]]:
-    """Return the positions of the radar and of the other channels.
+def radar_and_optical(
+    in_channels: int, streams: Sequence[Sequence[int]] | None, what: str
+) -> tuple[list[int], list[int]]:
+    """Return the positions of the radar and of the optical channels.
 
     Args:
         in_channels: All channels.
-        radar: Positions of the radar channels; None: the first two.
+        streams: Both; None: the first two channels, and the others.
         what: Whose they are.
 
     Raises:
-        ConfigurationError: If a stream would have no channel, or a position is none.
+        ConfigurationError: If there are not two streams, or they do not share out the channels.
     """
-    chosen = list(range(2)) if radar is None else list(radar)
-    others = [index for index in range(in_channels) if index not in chosen]
-    known = all(isinstance(index, int) and 0 <= index < in_channels for index in chosen)
-    if not chosen or not others or not known or len(set(chosen)) < len(chosen):
+    chosen = (range(2), range(2, in_channels)) if streams is None else streams
+    if len(chosen) != 2 or not all(len(stream) for stream in chosen):
         raise ConfigurationError(
-            f"{what} reads radar and optical bands in a stream each: of {in_channels} channels {chosen} cannot be the "
-            "radar's; give bands of both sensors."
+            f"{what} reads radar and optical bands in a stream each, but its {in_channels} channels make "
+            f"{[list(stream) for stream in chosen]}; give bands of both sensors."
         )
-    return chosen, others
+    radar, optical = check_streams(in_channels, chosen, what)
+    return radar, optical
 
 
 def margin_of(widths: Sequence[int]) -> int:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
-from ecumene.networks.base import BaseNetwork
+from ecumene.networks.base import BaseNetwork, check_widths
 from ecumene.networks.change_pair import PAIR, apart, both_dates
 from ecumene.networks.contract import Loss
 from ecumene.networks.multimodal_parts import (
@@ -21,11 +21,10 @@ from ecumene.networks.multimodal_parts import (
     Encoder,
     agreement,
     as_logits,
-    check_widths,
     first_map,
     head_width,
     margin_of,
-    split_channels,
+    radar_and_optical,
 )
 from ecumene.networks.projection import FixedProjection
 
@@ -49,7 +48,7 @@ class MultiModalUNet(BaseNetwork):
     Args:
         in_channels: Bands of both sensors.
         n_outputs: Classes.
-        radar: Positions of the radar channels; None: the first two.
+        streams: Positions of the radar and of the optical channels; None: the first two, and the others.
         widths: Of the levels; one pooling each.
         consistency: Weight of the agreement of the streams on unlabelled samples; 0: not learned.
         detach: Whether the radar stream learns nothing from that agreement; the published code lets it learn.
@@ -66,7 +65,7 @@ class MultiModalUNet(BaseNetwork):
         self,
         in_channels: int,
         n_outputs: int,
-        radar: Sequence[int] | None = None,
+        streams: Sequence[Sequence[int]] | None = None,
         widths: Sequence[int] = (64, 128),
         consistency: float = 0.1,
         detach: bool = False,
@@ -78,15 +77,15 @@ class MultiModalUNet(BaseNetwork):
             raise ConfigurationError(
                 f"The weight of the streams' agreement must not be negative, but is {consistency}."
             )
-        streams = split_channels(in_channels, radar, "A dual-stream U-Net")
+        radar, optical = radar_and_optical(in_channels, streams, "A dual-stream U-Net")
         self.consistency, self.detach, self.stream_losses = float(consistency), detach, stream_losses
-        self.register_buffer("radar_channels", torch.tensor(streams[0]), persistent=False)
-        self.register_buffer("optical_channels", torch.tensor(streams[1]), persistent=False)
+        self.register_buffer("radar_channels", torch.tensor(radar), persistent=False)
+        self.register_buffer("optical_channels", torch.tensor(optical), persistent=False)
         self.radar_channels: Tensor
         self.optical_channels: Tensor
-        self.radar_encoder = Encoder(self.stacked * len(streams[0]), widths)
+        self.radar_encoder = Encoder(self.stacked * len(radar), widths)
         self.radar_decoder = Decoder(widths)
-        self.optical_encoder = Encoder(self.stacked * len(streams[1]), widths)
+        self.optical_encoder = Encoder(self.stacked * len(optical), widths)
         self.optical_decoder = Decoder(widths)
         wide = head_width(n_outputs)
         self.head = nn.Conv2d(2 * widths[0], wide, 1)
@@ -168,7 +167,7 @@ class BalancedChangeUNet(MultiModalUNet):
     Args:
         in_channels: Bands of both sensors at one date.
         n_outputs: Classes.
-        radar: Positions of the radar channels; None: the first two.
+        streams: Positions of the radar and of the optical channels; None: the first two, and the others.
         widths: Of the levels; one pooling each.
         balance: `none`, or one of the ways above.
         dropout: Share of samples that lose a stream (`modality-dropout`).
@@ -185,13 +184,13 @@ class BalancedChangeUNet(MultiModalUNet):
         self,
         in_channels: int,
         n_outputs: int,
-        radar: Sequence[int] | None = None,
+        streams: Sequence[Sequence[int]] | None = None,
         widths: Sequence[int] = (64, 128, 256, 512),
         balance: Balance = "gradient",
         dropout: float = 0.3,
         strength: float = 1.0,
     ) -> None:
-        super().__init__(in_channels, n_outputs, radar, widths, consistency=0.0)
+        super().__init__(in_channels, n_outputs, streams, widths, consistency=0.0)
         if balance not in ("none", "modality-dropout", "gradient") or not 0.0 <= dropout < 1.0 or strength <= 0.0:
             raise ConfigurationError(
                 "Streams are balanced by none, modality-dropout (with a share in [0, 1)) or gradient (with a positive "

@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
-from ecumene.networks.base import BaseNetwork
+from ecumene.networks.base import BaseNetwork, check_widths
 from ecumene.networks.contract import Loss
 from ecumene.networks.multimodal_parts import (
     Decoder,
     Encoder,
     as_logits,
-    check_widths,
     levels_of,
     margin_of,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,8 @@ from ecumene.core.errors import ConfigurationError
 from ecumene.networks.base import BaseNetwork
 from ecumene.samples.restoration_scaling import get_scaling
 
+TargetDate = Literal["same-date", "first-date", "clear-state"]
+"""Which date a network restores: the one that it sees, the first of several, or the ground around several."""
 CHANGE_FLOOR = 0.05
 """Standard deviation, in scaled units, of a pixel that a network leaves as observed."""
 CHANGE_RADIUS = 2
@@ -36,6 +39,7 @@ class RestorationNetwork(BaseNetwork):
     """
 
     limits: Tensor
+    target_date: ClassVar[TargetDate] = "same-date"
 
     def __init__(self, in_channels: int, n_outputs: int, targets: int | None, scaling: str) -> None:
         super().__init__()
@@ -54,6 +58,14 @@ class RestorationNetwork(BaseNetwork):
         """Return `x` `[..., C, H, W]` within the limits of its scaling."""
         low, high = self.limits.to(x.dtype)
         return torch.minimum(torch.maximum(x, low), high)
+
+    def bounded(self, raw: Tensor) -> Tensor:
+        """Return means within the limits and variances of 1e-3 or more from raw outputs (Ebel et al. 2023)."""
+        raw = raw.float()
+        low, high = self.limits[:, 0, 0, 0]
+        mean = low + (high - low) * torch.sigmoid(raw[:, : self.bands])
+        variance = F.softplus(raw[:, self.bands :]) + 1e-3
+        return torch.cat((mean, variance), dim=1)
 
     def with_change(self, mean: Tensor, seen: Sequence[Tensor]) -> Tensor:
         """Append variances to means `[B, K, H, W]` of a network that learns none.

@@ -41,6 +41,7 @@ class TemporalCNN3D(RestorationNetwork):
     """
 
     temporal = True
+    target_date = "clear-state"
 
     def __init__(
         self,

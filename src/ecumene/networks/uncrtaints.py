@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from ecumene.core.errors import ConfigurationError
 from ecumene.networks.attention_masks import DayCount, TemporalMasks, weigh_dates
 from ecumene.networks.mbconv import LOCAL_RADIUS, Context, MBConv, make_norm
 from ecumene.networks.projection import FixedProjection
-from ecumene.networks.restoration import RestorationNetwork
+from ecumene.networks.restoration import RestorationNetwork, TargetDate
 
 LATTICE = 32
 """Side of the grid that attention is computed on, with the context of a window."""
@@ -56,6 +58,7 @@ class UnCRtainTS(RestorationNetwork):
     """
 
     temporal = True
+    target_date: ClassVar[TargetDate] = "clear-state"
 
     def __init__(
         self,
@@ -122,11 +125,7 @@ class UnCRtainTS(RestorationNetwork):
     def _head(self, merged: Tensor) -> tuple[Tensor, Tensor]:
         """Return (means and variances, last features)."""
         features = self.decoder(merged)
-        raw = self.head(features).float()
-        low, high = self.limits[:, 0, 0, 0]
-        mean = low + (high - low) * torch.sigmoid(raw[:, : self.bands])
-        variance = F.softplus(raw[:, self.bands :]) + 1e-3
-        return torch.cat((mean, variance), dim=1), features
+        return self.bounded(self.head(features)), features
 
     def forward(self, x: Tensor, dates: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
         """Return means and variances `[B, n_outputs, H, W]` of a series.
@@ -153,6 +152,7 @@ class UnCRtainTSMono(UnCRtainTS):
     """
 
     temporal = False
+    target_date = "same-date"
 
     def _merged(self, x: Tensor, dates: Tensor | None, valid: Tensor | None) -> Tensor:
         return self._encode(x)

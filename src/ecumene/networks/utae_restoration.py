@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ecumene.core.errors import ConfigurationError
@@ -42,6 +41,7 @@ class UTAERestoration(RestorationNetwork):
     """
 
     temporal = True
+    target_date = "clear-state"
 
     def __init__(
         self,
@@ -96,11 +96,7 @@ class UTAERestoration(RestorationNetwork):
         current = merged[-1]
         for block, skip in zip(self.up, reversed(merged[:-1]), strict=True):
             current = block(current, skip)
-        raw = self.head(current).float()
-        low, high = self.limits[:, 0, 0, 0]
-        mean = low + (high - low) * torch.sigmoid(raw[:, : self.bands])
-        variance = F.softplus(raw[:, self.bands :]) + 1e-3
-        return torch.cat((mean, variance), dim=1), self.projection(current)
+        return self.bounded(self.head(current)), self.projection(current)
 
 
 def _convolution(before: int, after: int, norm: str) -> list[nn.Module]:

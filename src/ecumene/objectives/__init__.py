@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from ecumene.core.errors import ConfigurationError
-from ecumene.objectives.change import ChangeSegmentation
 from ecumene.objectives.classification import SceneClassification, Segmentation
 from ecumene.objectives.contract import Objective
 from ecumene.objectives.jaccard import JaccardSegmentation
@@ -22,7 +21,6 @@ from ecumene.objectives.restoration import Restoration
 from ecumene.objectives.settlement import SettlementZones
 
 __all__ = [
-    "ChangeSegmentation",
     "JaccardSegmentation",
     "LayerSpec",
     "Members",
@@ -44,7 +42,6 @@ _OBJECTIVES: dict[str, type[Objective]] = {
     built.name: built
     for built in (
         Segmentation,
-        ChangeSegmentation,
         JaccardSegmentation,
         PixelRegression,
         MultivariateRegression,

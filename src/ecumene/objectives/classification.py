@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
@@ -31,6 +31,8 @@ class Classification(Objective):
         class_weights: Weight of each class in the cross-entropy, positive.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
         dice_weight: Weight of the soft Dice loss beside the cross-entropy.
+        positive: Of two classes the one that is looked for; None: none is.
+        threshold: A `positive` is put out where its probability is above it; one half is the more probable class.
 
     Raises:
         ConfigurationError: If an argument is out of range.
@@ -42,6 +44,8 @@ class Classification(Objective):
         class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
         dice_weight: float = 0.0,
+        positive: str | None = None,
+        threshold: float = 0.5,
     ) -> None:
         if len(legend) < 2:
             raise ConfigurationError(
@@ -63,6 +67,9 @@ class Classification(Objective):
         self.class_weights = class_weights
         self.label_smoothing = float(label_smoothing)
         self.dice_weight = float(dice_weight)
+        _check_decision(legend, positive, threshold)
+        self.positive = positive
+        self.threshold = float(threshold)
 
     @property
     def n_outputs(self) -> int:
@@ -78,6 +85,20 @@ class Classification(Objective):
     def legend(self) -> Legend:
         """The classes."""
         return self._legend
+
+    @property
+    def positive_index(self) -> int | None:
+        """Position of the class that is looked for; None: there is none."""
+        return None if self.positive is None else self._legend.names.index(self.positive)
+
+    @property
+    def by_argmax(self) -> bool:
+        """Whether the value is the most probable class: no threshold but one half decides."""
+        return self.positive is None or self.threshold == 0.5
+
+    def looking_for(self, positive: str, threshold: float = 0.5) -> Self:
+        """Return the objective that decides by a threshold, see `Objective.looking_for`."""
+        return type(self).from_config({**self.to_config(), "positive": positive, "threshold": threshold})
 
     def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Return cross-entropy (and Dice) over valid, labelled elements; see `losses.class_loss`.
@@ -110,7 +131,11 @@ class Classification(Objective):
 
         logits, truth = select_classes(output, target, valid)
         if truth.numel() > 0:
-            metrics.update(logits.float().argmax(dim=1), truth)
+            likely = logits.float()
+            found = likely.argmax(dim=1) if self.by_argmax else self.decide(likely.softmax(dim=1))
+            if self.positive_index == 0:  # binary measures count what is looked for as 1; the others do not care
+                found, truth = 1 - found, 1 - truth
+            metrics.update(found, truth)
 
     @property
     def monitor(self) -> tuple[str, Direction]:
@@ -121,9 +146,12 @@ class Classification(Objective):
         """Turn logits into probabilities, `[B, K, ...]` both."""
         return arrays.softmax(arrays.as_float(output))
 
-    def decide(self, moments: Any) -> Any:
-        """Return class indices `[B, ...]` of probabilities `[B, K, ...]`: the first one of the largest."""
-        return arrays.argmax(moments)
+    def decide(self, probability: Any) -> Any:
+        """Return class indices `[B, ...]` of probabilities `[B, K, ...]`: by the threshold, else the first largest."""
+        index = self.positive_index
+        if index is None or self.by_argmax:
+            return arrays.argmax(probability)
+        return arrays.namespace(probability).where(probability[:, index] > self.threshold, index, 1 - index)
 
     def from_moments(self, moments: Any) -> Prediction:
         """Turn (blended) probabilities `[B, K, ...]` into class codes, entropy and layers.
@@ -140,6 +168,12 @@ class Classification(Objective):
             details={"class_index": index},
         )
 
+    @property
+    def _rule(self) -> str:
+        if self.by_argmax:
+            return "class of the largest probability"
+        return f"{self.positive} where its probability is above {self.threshold:.4g}"
+
     def layer_specs(self) -> tuple[LayerSpec, ...]:
         """Describe `value` (class codes), `uncertainty` (entropy) and `probability` (one band a class)."""
         return (
@@ -149,7 +183,7 @@ class Classification(Objective):
                 nodata=255,
                 categorical=True,
                 role="value",
-                description="class of the largest probability",
+                description=self._rule,
                 band_names=("class",),
             ),
             LayerSpec(
@@ -182,7 +216,25 @@ class Classification(Objective):
             "class_weights": None if self.class_weights is None else list(self.class_weights),
             "label_smoothing": self.label_smoothing,
             "dice_weight": self.dice_weight,
+            **self._decision(),
         }
+
+    def _decision(self) -> dict[str, Any]:
+        """Return the arguments that say how classes are decided; none where it is the usual way."""
+        return {} if self.positive is None else {"positive": self.positive, "threshold": self.threshold}
+
+
+def _check_decision(legend: Legend, positive: str | None, threshold: float) -> None:
+    if positive is not None and len(legend) != 2:
+        raise ConfigurationError(
+            f"A threshold decides between two classes, but the legend {legend.name!r} has {len(legend)}."
+        )
+    if positive is not None and positive not in legend.names:
+        raise ConfigurationError(f"No class is called {positive!r}; there are {' and '.join(legend.names)}.")
+    if not 0.0 < threshold < 1.0:
+        raise ConfigurationError(f"The threshold must be in (0, 1), but is {threshold}.")
+    if positive is None and threshold != 0.5:
+        raise ConfigurationError("A threshold belongs to one class; say which is looked for.")
 
 
 class Segmentation(Classification):

@@ -6,7 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
+from ecumene.objectives import arrays
 from ecumene.objectives.prediction import LayerSpec, Prediction
 from ecumene.objectives.variance_map import VarianceMap
 
@@ -54,9 +56,38 @@ class Objective(ABC):
         return None
 
     @property
+    def positive_index(self) -> int | None:
+        """Position of the class that is looked for, of two, and put out by a threshold; None: there is none."""
+        return None
+
+    @property
+    def reads_observed(self) -> bool:
+        """Whether the loss compares with the image as observed, beside its clear counterpart (cloudy images)."""
+        return False
+
+    @property
     def by_argmax(self) -> bool:
         """Whether the value of a class map is the class of the largest moment, the first of equal ones."""
         return True
+
+    def decide(self, probability: Any) -> Any:
+        """Return the class indices `[B, ...]` that a map shows of class probabilities `[B, K, ...]`.
+
+        This is the one rule by which maps, accuracies, class sets and reports decide.
+        """
+        return arrays.argmax(probability)
+
+    def looking_for(self, positive: str, threshold: float = 0.5) -> Objective:
+        """Return the objective that puts out one of two classes where its probability is above a threshold.
+
+        Args:
+            positive: Name of that class.
+            threshold: In (0, 1); one half is the more probable class.
+
+        Raises:
+            ConfigurationError: If there are not two classes, none is called so, or the threshold is out of range.
+        """
+        raise ConfigurationError(f"The objective {self.name!r} has no classes to decide between.")
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:

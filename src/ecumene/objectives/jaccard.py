@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
 from ecumene.objectives.classification import Segmentation
 from ecumene.objectives.contract import Direction
@@ -19,16 +20,33 @@ class JaccardSegmentation(Segmentation):
     others are for networks that say themselves how they learn; or class probabilities, float `[B, K, H, W]`.
 
     Everything else is as of `Segmentation`; the probabilities are those of a classifier, but this loss does not ask
-    them to be honest: they need calibration more than others.
+    them to be honest: they need calibration more than others, and of two classes a threshold (`looking_for`).
 
     Args:
-        legend: Two classes or more; of two, the second is what is looked for.
+        legend: Two classes or more.
+        positive: Of two classes the one that is looked for; None: the second.
+        threshold: See `Classification`.
+        factor: f of the loss 1 - f (1 - power Jaccard), positive; with f = 2 it is the "Jaccard-like" loss of DS-UNet
+            (Hafner et al. 2022, their released code), whose minimum is -1.
+
+    Raises:
+        ConfigurationError: If an argument is out of range.
     """
 
     name: ClassVar[str] = "jaccard-segmentation"
 
-    def __init__(self, legend: Legend) -> None:
-        super().__init__(legend)
+    def __init__(
+        self, legend: Legend, positive: str | None = None, threshold: float = 0.5, factor: float = 1.0
+    ) -> None:
+        super().__init__(legend, positive=positive, threshold=threshold)
+        if not factor > 0.0:
+            raise ConfigurationError(f"The factor of the loss must be positive, but is {factor}.")
+        if factor != 1.0 and len(legend) != 2:
+            raise ConfigurationError(
+                f"The factor {factor:g} is that of a loss for two classes, as changed and unchanged, but there are "
+                f"{len(legend)}; merge them, or choose another system."
+            )
+        self.factor = float(factor)
 
     def loss(self, output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """Return the power Jaccard loss over valid, labelled elements.
@@ -40,10 +58,16 @@ class JaccardSegmentation(Segmentation):
         """
         from ecumene.objectives.jaccard_losses import jaccard_loss
 
-        return jaccard_loss(output, _answer(target), valid)
+        found = self._found if len(self.legend) == 2 else 1
+        return jaccard_loss(output, _answer(target), valid, positive=found, factor=self.factor)
+
+    @property
+    def _found(self) -> int:
+        """Position of the class that is looked for, of two."""
+        return 1 if self.positive_index is None else self.positive_index
 
     def metrics(self) -> Any:
-        """Return those of a classification; with two classes `positive_f1` too, F1 of the second one."""
+        """Return those of a classification; with two classes `positive_f1` too, F1 of what is looked for."""
         from ecumene.core.optional import require
 
         collected = super().metrics()
@@ -57,12 +81,13 @@ class JaccardSegmentation(Segmentation):
 
     @property
     def monitor(self) -> tuple[str, Direction]:
-        """F1 of the second of two classes, else macro F1."""
+        """F1 of what is looked for, where there are two classes, else macro F1."""
         return ("positive_f1" if len(self.legend) == 2 else "macro_f1"), "max"
 
     def to_config(self) -> dict[str, Any]:
         """Return JSON-able arguments with the key `name`."""
-        return {"name": self.name, "legend": self.legend.model_dump(mode="json")}
+        config = {"name": self.name, "legend": self.legend.model_dump(mode="json"), **self._decision()}
+        return config if self.factor == 1.0 else {**config, "factor": self.factor}
 
 
 def _answer(target: Tensor) -> Tensor:

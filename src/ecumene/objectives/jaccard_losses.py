@@ -27,15 +27,17 @@ def power_jaccard(probability: Tensor, target: Tensor) -> Tensor:
     return 1.0 - both / (union + SMALLEST)
 
 
-def jaccard_loss(output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Return the power Jaccard loss over all valid, labelled elements of a batch together.
+def jaccard_loss(output: Tensor, target: Tensor, valid: Tensor, *, positive: int = 1, factor: float = 1.0) -> Tensor:
+    """Return 1 - f (1 - J) with the power Jaccard loss J over all valid, labelled elements of a batch together.
 
-    Of two classes, the second one's; of more, the mean over the classes that occur.
+    Of two classes, that of `positive`; of more, the mean over the classes that occur.
 
     Args:
         output: Logits `[B, K, ...]`.
         target: Class indices `[B, ...]`, -1 unlabelled; or probabilities, float `[B, K, ...]`.
         valid: bool `[B, ...]`, or `[B, T, ...]` for a series.
+        positive: Of two classes the one that counts.
+        factor: f.
     """
     soft = target.is_floating_point()
     usable = spatial_valid(valid, target.ndim - 1 if soft else target.ndim)
@@ -49,6 +51,7 @@ def jaccard_loss(output: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     else:
         wanted = torch.nn.functional.one_hot(target[usable].long(), output.shape[1]).float()
     if output.shape[1] == 2:
-        return power_jaccard(probability[:, 1], wanted[:, 1])
-    occurs = wanted.sum(dim=0) > 0
-    return power_jaccard(probability, wanted)[occurs].mean()
+        loss = power_jaccard(probability[:, positive], wanted[:, positive])
+    else:
+        loss = power_jaccard(probability, wanted)[wanted.sum(dim=0) > 0].mean()
+    return 1.0 - factor * (1.0 - loss)

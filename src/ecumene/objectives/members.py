@@ -90,6 +90,29 @@ class Members(Objective):
         """The base's classes."""
         return self.base.legend
 
+    @property
+    def positive_index(self) -> int | None:
+        """Of the base."""
+        return self.base.positive_index
+
+    @property
+    def reads_observed(self) -> bool:
+        """Of the base."""
+        return self.base.reads_observed
+
+    @property
+    def by_argmax(self) -> bool:
+        """As the base decides."""
+        return self.base.by_argmax
+
+    def decide(self, probability: Any) -> Any:
+        """Return what the base decides of the members' mean probabilities `[B, K, ...]`."""
+        return self.base.decide(probability)
+
+    def looking_for(self, positive: str, threshold: float = 0.5) -> Members:
+        """Return the mixture whose mean decides by a threshold, see `Objective.looking_for`."""
+        return Members(self.base.looking_for(positive, threshold), self._members)
+
     def split(self, output: Any) -> Any:
         """Return raw output `[B, M * K, ...]` with the members in the batch, `[B * M, K, ...]`."""
         return output.reshape(output.shape[0] * self._members, self.base.n_outputs, *output.shape[2:])

@@ -85,6 +85,11 @@ class Restoration(DiagonalObjective):
         """Likelihood where that is learned, else the mean absolute error."""
         return ("nll" if self.kind == "likelihood" else "mae"), "min"
 
+    @property
+    def reads_observed(self) -> bool:
+        """Only the cloud-adaptive loss does."""
+        return self.kind == "cloud-adaptive"
+
     def _select(self, output: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return (mean, variance, truth, observed, cloudy) of pixels that count, in standardised units.
 

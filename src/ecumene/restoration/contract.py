@@ -32,12 +32,15 @@ class SeriesPixels:
         days: float64 `[T]`, days since 1970-01-01, ascending.
         radar: float32 `[T, R, P]`, backscatter in dB of the acquisition nearest to each date; NaN where there is
             none. None without radar.
+        wanted: float32 `[R, P]`, the same for a wanted day that is none of the dates; None: there is no such day, or
+            no radar near it.
     """
 
     image: NDArray[np.float32]
     clear: NDArray[np.bool_]
     days: Array
     radar: NDArray[np.float32] | None = None
+    wanted: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not fit together."""
@@ -68,8 +71,8 @@ class SeriesPixels:
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> SeriesPixels:
         """Return some of the pixels."""
-        radar = None if self.radar is None else self.radar[..., which]
-        return SeriesPixels(self.image[..., which], self.clear[:, which], self.days, radar)
+        radar, wanted = (None if part is None else part[..., which] for part in (self.radar, self.wanted))
+        return SeriesPixels(self.image[..., which], self.clear[:, which], self.days, radar, wanted)
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,10 @@ class Filled:
 
 
 class FillMethod(Protocol):
-    """A fitted method. It never uses the clear pixels of the wanted date at the place that it fills."""
+    """A fitted method. What it says of a pixel does not depend on that pixel's own value on the wanted date.
+
+    Its parameters may have been learned from other pixels of that date.
+    """
 
     @property
     def name(self) -> str:

@@ -210,8 +210,8 @@ def calibrate(held: HeldOut) -> Calibration:
     for m, s, t in zip(mean, deviation, truth, strict=True):
         try:
             choice = choose_variance(m, s, t, group)
-        except EcumeneError:
-            choice = VarianceChoice(note="The band's error bars could not be judged.")
+        except EcumeneError as error:
+            choice = VarianceChoice(note=str(error))
         ratio = np.abs(t - m) / np.asarray(choice.apply(s))
         order = np.argsort(ratio)
         place = np.searchsorted(np.cumsum(weight[order]), 0.9)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError
+from ecumene.physics.spectral_angles import spectral_angles_deg
 from ecumene.trust.measures import risk_coverage_curve
 from ecumene.trust.regression_measures import interval_report, variance_diagram
 
@@ -56,10 +57,7 @@ def spectral_angle(predicted: Floats, target: Floats) -> float:
     known = np.isfinite(norm) & (norm > 0.0)
     if not known.any():
         raise ConfigurationError("A spectral angle needs a pixel whose spectra are known and not zero.")
-    # The arc cosine of two nearly equal spectra keeps half of the digits; the half-angle form keeps all.
-    u, v = p[:, known] / np.linalg.norm(p[:, known], axis=0), t[:, known] / np.linalg.norm(t[:, known], axis=0)
-    angle = 2.0 * np.arctan2(np.linalg.norm(u - v, axis=0), np.linalg.norm(u + v, axis=0))
-    return float(np.degrees(angle).mean())
+    return float(spectral_angles_deg(p[:, known], t[:, known]).mean())
 
 
 def similarity_map(predicted: Floats, target: Floats, peak: float = 1.0) -> NDArray[np.float64]:

@@ -65,7 +65,8 @@ class RidgeFit:
 class Regression:
     """Regression fitted on the wanted date's own clear pixels, or on all dates where it has too few.
 
-    Features: VV and VH (or what the radar has) in dB of the nearest acquisition, their squares and product; and what
+    Features: VV and VH (or what the radar has) in dB of the acquisition that stands for the wanted day
+    (`SeriesPixels.radar`, `SeriesPixels.wanted`), their squares and product; and what
     `neighbours` says from the other dates. One acquisition's brightness, haze and season are in the coefficients, as
     long as part of the date is clear. Linear in decibels and reflectances: no published method, but the baseline that
     networks for radar and optical data should beat.
@@ -131,8 +132,8 @@ def _features(name: str, series: SeriesPixels, target: Target, neighbours: FillM
     if name != "regression":
         if series.radar is None:
             raise LabelError(f"The method {name} needs radar; give it with --radar.")
-        date = target.index if target.index is not None else int(np.argmin(np.abs(series.days - target.day)))
-        db = series.radar[date].astype(np.float64)
+        found = series.wanted if target.index is None else series.radar[target.index]
+        db = np.full(series.radar.shape[1:], np.nan) if found is None else found.astype(np.float64)
         products = [db[i] * db[j] for i in range(len(db)) for j in range(i, len(db))]
         parts += [db, np.stack(products)]
     if neighbours is not None:

@@ -12,8 +12,11 @@ from ecumene.restoration.cloud_simulation import cover_field
 from ecumene.restoration.contract import Array
 from ecumene.restoration.variogram import Variogram
 
-MARGIN = 128
-"""Pixels around a window that its filling looks at."""
+REACH = 128
+"""Pixels from clear sky up to which a pixel is filled; what is further away is not known."""
+LEVELS = 5
+CELL = 2**LEVELS
+"""Side in pixels of the cells that a scene is seen as where it is filled part by part (`cells_of`)."""
 _RANGES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 _TRIALS, _COVER, _FEWEST = 3, 0.3, 300
 
@@ -24,7 +27,10 @@ class SpatialFill:
 
     A covered pixel takes the mean of the clear pixels around it at the scale of its distance from them, so that
     nothing finer than the gap is drawn into it. Its error grows with that distance, as clear pixels hidden under
-    simulated clouds show: variance = nugget + sill (1 - exp(-distance / range)) in each band.
+    simulated clouds show: variance = nugget + sill (1 - exp(-distance / range)) in each band. Pixels further than
+    `REACH` from clear sky stay unknown.
+
+    A scene may be filled part by part with the result of the whole: see `fill`.
 
     Attributes:
         error: Mean squared error over the distance from clear sky in pixels (a variogram in space: `Variogram` with
@@ -61,14 +67,26 @@ class SpatialFill:
         return cls(_fit_error(np.concatenate(distances), np.concatenate(errors, axis=1)))
 
     def fill(
-        self, image: NDArray[np.floating], clear: NDArray[np.bool_]
+        self, image: NDArray[np.floating], clear: NDArray[np.bool_], coarse: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return mean and standard deviation `[K, H, W]`; NaN everywhere if nothing is clear."""
+        """Return mean and standard deviation `[K, H, W]`; NaN where no clear pixel is within `REACH`.
+
+        Args:
+            image: `[K, H, W]`.
+            clear: bool `[H, W]`.
+            coarse: For a part of a scene the interpolated cells (`fill_cells`) of these pixels. The part begins at
+                whole cells and ends there or at the scene's border; the result is that of the whole scene in all
+                pixels that are `REACH` or more from an edge inside of it.
+        """
         if not clear.any():
             nothing = np.full(image.shape, np.nan, np.float32)
             return nothing, nothing.copy()
-        variance = self.error(np.maximum(distance_to(clear), 1e-3))
-        return interpolate(image, clear), np.sqrt(variance).astype(np.float32)
+        distance = distance_to(clear)
+        mean = interpolate(image, clear) if coarse is None else _pushed(image, clear, coarse)
+        deviation = np.sqrt(self.error(np.maximum(distance, 1e-3))).astype(np.float32)
+        mean[:, distance > REACH] = np.nan
+        deviation[:, distance > REACH] = np.nan
+        return mean, deviation
 
 
 def interpolate(image: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -77,20 +95,57 @@ def interpolate(image: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArra
     Raises:
         ConfigurationError: If nothing is known.
     """
-    if not known.any():
-        raise ConfigurationError("There is no known pixel to interpolate from.")
-    weight = known.astype(np.float32)
-    values = np.where(known, image, np.float32(0.0)).astype(np.float32)
-    levels = [(values, weight)]
-    while max(weight.shape) > 1 and weight.min() < 1.0:
+    return fill_cells(*_start(image, known))
+
+
+def cells_of(image: NDArray[np.floating], known: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return means `[K, h, w]` and weights `[h, w]` of the cells of a part of a scene that begins at whole cells."""
+    values, weight = _start(image, known)
+    for _ in range(LEVELS):
         values, weight = _halve(values, weight)
-        levels.append((values, weight))
-    result, whole = levels[-1]
-    if whole.min() <= 0.0:  # the coarsest level of one pixel is known, because some pixel is
+    return values, weight
+
+
+def fill_cells(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a level of the pyramid `[K, h, w]` with what is unknown interpolated from the coarser ones.
+
+    Args:
+        values: Of all cells of a scene (or pixels).
+        weight: `[h, w]`, 0 where nothing is known, 1 where all is.
+
+    Raises:
+        ConfigurationError: If nothing is known.
+    """
+    if not weight.any():
         raise ConfigurationError("There is no known pixel to interpolate from.")
-    for values, weight in reversed(levels[:-1]):
-        result = weight * values + (1.0 - weight) * _double(result, (int(weight.shape[0]), int(weight.shape[1])))
-    return np.asarray(result, np.float32)
+    if max(weight.shape) == 1 or weight.min() >= 1.0:
+        return values
+    return _mixed(values, weight, fill_cells(*_halve(values, weight)))
+
+
+def _start(image: NDArray[np.floating], known: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return np.where(known, image, np.float32(0.0)).astype(np.float32), known.astype(np.float32)
+
+
+def _mixed(
+    values: NDArray[np.float32], weight: NDArray[np.float32], coarse: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return a level filled from the next coarser one."""
+    shape = (int(weight.shape[0]), int(weight.shape[1]))
+    return np.asarray(weight * values + (1.0 - weight) * _double(coarse, shape), np.float32)
+
+
+def _pushed(image: NDArray[np.floating], known: NDArray[np.bool_], coarse: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a part of a scene filled from its interpolated cells.
+
+    What is missing beyond an edge is missed by less than a cell: 1 pixel of the second coarsest level, 3 of the next.
+    """
+    levels = [_start(image, known)]
+    for _ in range(LEVELS - 1):
+        levels.append(_halve(*levels[-1]))
+    for values, weight in reversed(levels):
+        coarse = _mixed(values, weight, coarse)
+    return coarse
 
 
 def distance_to(clear: NDArray[np.bool_]) -> Array:
@@ -105,8 +160,9 @@ def _halve(values: NDArray[np.float32], weight: NDArray[np.float32]) -> tuple[ND
     rows, cols = weight.shape[0] % 2, weight.shape[1] % 2
     w = np.pad(weight, ((0, rows), (0, cols)))
     v = np.pad(values * weight, ((0, 0), (0, rows), (0, cols)))
-    total = w.reshape(w.shape[0] // 2, 2, w.shape[1] // 2, 2).sum(axis=(1, 3))
-    sums = v.reshape(len(v), v.shape[1] // 2, 2, v.shape[2] // 2, 2).sum(axis=(2, 4))
+    # Written out, so that the order of the sums does not depend on the array's size.
+    total = (w[::2, ::2] + w[1::2, ::2]) + (w[::2, 1::2] + w[1::2, 1::2])
+    sums = (v[:, ::2, ::2] + v[:, 1::2, ::2]) + (v[:, ::2, 1::2] + v[:, 1::2, 1::2])
     return sums / np.maximum(total, 1e-12), np.minimum(total, 1.0)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ecumene.restoration.contract import Array, Floats
 
 _STEPS, _RIDGE, _MOST_RATIO, _LARGEST = 40, 1e-2, 400.0, 16.0
+_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,18 @@ def fit_variance_function(
         group: `[N]`, block of each pixel; blocks have the same weight.
 
     Returns:
-        The function; None if the Gaussian likelihood of either half of the blocks is no better with the function of
-        the other half.
+        The function; None if the Gaussian likelihood of either of two random halves of the blocks is no better with the
+        function of the other half.
     """
     ratio = np.minimum(np.mean(((truth - mean) / deviation) ** 2, axis=0), _MOST_RATIO)
     center, scale = mean.mean(axis=1), np.maximum(mean.std(axis=1), 1e-6)
     design = _design(mean, surprise, center, scale)
     _, block, counts = np.unique(group, return_inverse=True, return_counts=True)
     weight = 1.0 / counts[block]
-    half = block % 2 == 0
     if len(counts) < 8:
         return None
+    # Numbers of blocks go with dates and rows, so that halves by number would not be alike.
+    half = (np.random.default_rng(_SEED).permutation(len(counts)) % 2 == 0)[block]
     for inside in (half, ~half):
         coefficients = _fit(design[~inside], ratio[~inside], weight[~inside])
         level = np.log(np.average(ratio[~inside], weights=weight[~inside]))  # what one factor alone would have said

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.samples.contract import IGNORE, Sample, digest_of
+from ecumene.samples.importance import draw_window, summed
 from ecumene.samples.patch_set import PatchSet
 from ecumene.samples.statistics import ChannelStatistics
 from ecumene.scenes.contract import Channel
@@ -40,8 +41,7 @@ class Region:
 class CropSamples:
     """Samples that are drawn when they are asked for: sample k of an epoch is a window of region k modulo regions.
 
-    Of `candidates` random windows one is taken with a probability proportional to its pixels of the rarest class plus
-    `offset` (importance crops: Hafner et al. 2022, with 20 and 5; one candidate draws evenly).
+    The rare class of `importance.draw_window` is the rarest of the regions.
 
     Attributes:
         regions: The places.
@@ -49,7 +49,7 @@ class CropSamples:
         size: Rows and columns of a window; a smaller region is surrounded by NaN.
         per_region: Windows of a region in an epoch.
         candidates: Windows to choose from.
-        offset: See above.
+        offset: See `importance.draw_window`.
     """
 
     regions: tuple[Region, ...]
@@ -67,7 +67,7 @@ class CropSamples:
             raise LabelError("No labelled pixel is left to learn from; give more regions or labels.")
         counts = self.class_counts(1 + max(int(region.mask.max()) for region in self.regions))
         rare = int(np.argmin(np.where(counts > 0, counts, counts.max() + 1)))
-        object.__setattr__(self, "_sums", tuple(_summed(region.mask == rare) for region in self.regions))
+        object.__setattr__(self, "_sums", tuple(summed(region.mask == rare) for region in self.regions))
 
     def __len__(self) -> int:
         return self.per_region * len(self.regions)
@@ -97,15 +97,8 @@ class CropSamples:
         """
         position = number % len(self.regions)
         region = self.regions[position]
-        rows, cols = (int(side) for side in region.mask.shape)
-        room = (max(1, rows - self.size + 1), max(1, cols - self.size + 1))
-        top = rng.integers(0, room[0], self.candidates)
-        left = rng.integers(0, room[1], self.candidates)
-        bottom, right = np.minimum(top + self.size, rows), np.minimum(left + self.size, cols)
-        sums = self._sums[position]
-        weight = (sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left]) + self.offset
-        chosen = int(rng.choice(self.candidates, p=weight / weight.sum()))
-        return cut(region, int(top[chosen]), int(left[chosen]), self.size)
+        top, left = draw_window(self._sums[position], (self.size, self.size), self.candidates, self.offset, rng)
+        return cut(region, top, left, self.size)
 
     def statistics(self, seed: int = 0) -> ChannelStatistics:
         """Return the statistics of each channel over labelled pixels of all dates, ignoring NaN.
@@ -187,10 +180,3 @@ def _overlap(start: int, size: int, length: int) -> tuple[slice, slice]:
     """Return where a window meets a side of some length: on the side, and in the window."""
     first, last = max(0, start), max(0, min(start + size, length))
     return slice(first, last), slice(first - start, last - start)
-
-
-def _summed(here: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the integral image `[H + 1, W + 1]`."""
-    sums = np.zeros((here.shape[0] + 1, here.shape[1] + 1), np.int64)
-    sums[1:, 1:] = here.cumsum(axis=0).cumsum(axis=1)
-    return sums

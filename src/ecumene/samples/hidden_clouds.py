@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import LabelError
+from ecumene.samples.contract import digest_of
+from ecumene.samples.made_samples import MadeSamples
 from ecumene.samples.restoration_set import RestorationSet
 from ecumene.scenes.contract import Channel
 
@@ -18,6 +21,8 @@ WHOLE = 0.25
 """Share of the samples whose wanted date is hidden wholly."""
 OTHERS_HIDDEN = 0.5
 """Share of the other dates that are hidden in part."""
+LEAST_CLEAR = 0.05
+"""Share of a date's pixels that must be clear for it to be learned from."""
 _DAY_SHIFT = 20
 
 
@@ -27,10 +32,11 @@ class ClearSeries:
 
     Attributes:
         name: Of the place.
-        image: float32 `[T, K, H, W]`, reflectance.
-        clear: bool `[T, H, W]`: measured under a clear sky.
-        days: float64 `[T]`, days since 1970-01-01.
-        channels: The K bands.
+        image: float32 `[T, C, H, W]`: K bands in reflectance, then radar, if any.
+        clear: bool `[T, H, W]`: all bands were measured under a clear sky.
+        days: float64 `[T]`, days since 1970-01-01, ascending.
+        channels: The C channels.
+        latitude: Degrees; with the day it says where the sun stands.
     """
 
     name: str
@@ -38,11 +44,17 @@ class ClearSeries:
     clear: NDArray[np.bool_]
     days: NDArray[np.float64]
     channels: tuple[Channel, ...]
+    latitude: float
 
     def __post_init__(self) -> None:
         dates, bands, *shape = self.image.shape
         if self.clear.shape != (dates, *shape) or len(self.days) != dates or bands != len(self.channels):
             raise LabelError(f"Image, clear pixels, days and bands of {self.name} do not fit together.")
+
+    @cached_property
+    def clear_dates(self) -> NDArray[np.intp]:
+        """The dates that may be a target."""
+        return np.flatnonzero(self.clear.mean(axis=(1, 2)) > LEAST_CLEAR)
 
 
 def hide_under_clouds(
@@ -71,18 +83,64 @@ def hide_under_clouds(
     Raises:
         LabelError: If no place has two dates, or bands differ.
     """
-    usable = [place for place in places if int((place.clear.mean(axis=(1, 2)) > 0.05).sum()) >= 2]
+    made = hidden_samples(places, cover, number=number, dates=dates, side=side, seed=seed)
+    return made.read(range(number))
+
+
+def hidden_samples(
+    places: Sequence[ClearSeries], cover: Cover, *, number: int, dates: int = 4, side: int = 96, seed: int = 0
+) -> MadeSamples:
+    """Return what `hide_under_clouds` does as samples that are made when they are read."""
+    usable = usable_places(places, 2)
+    channels = usable[0].channels
+
+    def make(index: int) -> RestorationSet:
+        image, target, days = _sample(usable[index % len(usable)], cover, dates, side, seed, index)
+        cloudy: NDArray[np.bool_] = np.asarray(np.isfinite(target).all(axis=0))
+        group = np.array([index % len(usable)], np.int32)
+        return RestorationSet(image[None], target[None], cloudy[None], days[None].astype(np.int64), group, channels)
+
+    return made_of(usable, make, number, f"hidden {dates} {side} {seed}")
+
+
+def usable_places(places: Sequence[ClearSeries], clear_dates: int, dates: int = 1) -> list[ClearSeries]:
+    """Return the places with enough dates.
+
+    Args:
+        places: With the same channels.
+        clear_dates: Least dates that are clear somewhere.
+        dates: Least dates, clouded ones among them.
+
+    Raises:
+        LabelError: If there is none, or channels differ.
+    """
+    usable = [place for place in places if len(place.clear_dates) >= clear_dates and len(place.days) >= dates]
     if not usable:
-        raise LabelError("Filling clouds is learned from places with two dates that are clear somewhere; give such.")
+        few = {1: "a date that is", 2: "two dates that are"}.get(clear_dates, f"{clear_dates} dates that are")
+        more = f", and {dates} dates in all" if dates > clear_dates else ""
+        raise LabelError(f"Filling clouds is learned from places with {few} clear somewhere{more}; give such scenes.")
     keys = [channel.key for channel in usable[0].channels]
     if any([channel.key for channel in place.channels] != keys for place in usable):
         raise LabelError("The places to learn from have different bands; choose those that all have.")
-    samples = [_sample(usable[index % len(usable)], cover, dates, side, seed, index) for index in range(number)]
-    image, target = np.stack([sample[0] for sample in samples]), np.stack([sample[1] for sample in samples])
-    days = np.stack([sample[2] for sample in samples])
-    group = np.array([index % len(usable) for index in range(number)], np.int32)
-    cloudy: NDArray[np.bool_] = np.asarray(np.isfinite(target).all(axis=1))
-    return RestorationSet(image, target, cloudy, days.astype(np.int64), group, usable[0].channels)
+    return usable
+
+
+def made_of(
+    places: Sequence[ClearSeries], make: Callable[[int], RestorationSet], number: int, what: str
+) -> MadeSamples:
+    """Return samples that take turns among places.
+
+    Args:
+        places: Usable ones.
+        make: Of a number; its place is the number modulo the number of places.
+        number: Of samples.
+        what: All else that they depend on.
+    """
+    key = b"".join(digest_of(place.image, place.clear, place.days, np.array([place.latitude])) for place in places)
+    names = "\n".join(channel.key for channel in places[0].channels)
+    numbers = np.arange(number, dtype=np.int64)
+    group = (numbers % len(places)).astype(np.int32)
+    return MadeSamples(make, numbers, group, places[0].channels, key + f"{names}\n{what}".encode())
 
 
 def _sample(
@@ -91,8 +149,7 @@ def _sample(
     """Return image `[T, K, P, P]`, target `[K, P, P]` and days `[T]`."""
     rng = np.random.default_rng([seed, index, 29])
     bands = place.image.shape[1]
-    shares = place.clear.mean(axis=(1, 2))
-    wanted = int(rng.choice(np.flatnonzero(shares > 0.05)))
+    wanted = int(rng.choice(place.clear_dates))
     height, width = place.clear.shape[1:]
     row, col = (int(rng.integers(max(0, length - side) + 1)) for length in (height, width))
     inside = (slice(row, row + side), slice(col, col + side))

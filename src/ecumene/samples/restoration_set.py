@@ -97,9 +97,10 @@ class RestorationSet:
         return np.asarray(finite.any(axis=1)) if self.temporal else finite
 
     def packed(self) -> NDArray[np.float32]:
-        """Return what an objective of this task learns from, float32 `[N, 2 K + 1, P, P]`.
+        """Return what every objective of this task can learn from, float32 `[N, 2 K + 1, P, P]`.
 
-        The clear bands, the bands as observed, and 1 where cloudy; see `objectives.restoration`.
+        The clear bands, the bands as observed, and 1 where cloudy; see `objectives.restoration`. Most need the clear
+        bands alone, which is `target`.
         """
         parts = (self.target, self.observed, self.cloudy[:, None].astype(np.float32))
         return np.concatenate(parts, axis=1)

@@ -8,14 +8,12 @@ import numpy as np
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.samples.contract import Sample
+from ecumene.samples.importance import draw_window, summed
 
 
 @dataclass(frozen=True)
 class ImportanceCrop:
-    """A crop out of several drawn ones, with probability proportional to its rare pixels plus a constant.
-
-    As in the code of Hafner et al. (2022, 2023): 20 crops, constant 5. Samples without rare or known pixels get any
-    crop.
+    """A crop out of several drawn ones, see `importance.draw_window`; without rare or known pixels it is any of them.
 
     Attributes:
         size: Rows and columns of the crop; smaller samples stay whole.
@@ -40,16 +38,9 @@ class ImportanceCrop:
         """Return the sample cropped."""
         height, width = sample["image"].shape[-2:]
         rows, cols = min(self.size, height), min(self.size, width)
-        tops = rng.integers(0, height - rows + 1, self.draws)
-        lefts = rng.integers(0, width - cols + 1, self.draws)
         mask = sample["mask"] if sample["mask"].ndim == 2 else sample["mask"][0]
-        # Sums over rectangles from running sums, with a row and a column of zeros before.
-        sums = np.zeros((height + 1, width + 1))
-        sums[1:, 1:] = np.isin(mask, self.rare).cumsum(axis=0).cumsum(axis=1)
-        held = sums[tops + rows, lefts + cols] - sums[tops, lefts + cols] - sums[tops + rows, lefts] + sums[tops, lefts]
-        weights = held + self.floor
-        chosen = int(rng.choice(self.draws, p=weights / weights.sum()))
-        part = (slice(tops[chosen], tops[chosen] + rows), slice(lefts[chosen], lefts[chosen] + cols))
+        top, left = draw_window(summed(np.isin(mask, self.rare)), (rows, cols), self.draws, self.floor, rng)
+        part = (slice(top, top + rows), slice(left, left + cols))
         return {
             **sample,
             "image": sample["image"][..., part[0], part[1]],

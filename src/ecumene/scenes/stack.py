@@ -71,7 +71,10 @@ class SceneStack:
         """
         grid = window_geobox(self.geobox, window)
         image = np.empty((len(self.frames), len(self.channels), window.height, window.width), np.float32)
+        sensors = {channel.sensor for channel in self.channels}
         for position, frame in enumerate(self.frames):
+            if not sensors <= {mosaic[0].sensor for mosaic in frame.mosaics}:
+                image[position] = np.nan  # a sensor without a scene on this date
             for mosaic in frame.mosaics:
                 self._read_mosaic(mosaic, grid, image[position])
         valid = ~np.isnan(image.sum(axis=1)) if self.channels else np.zeros((len(self.frames), *grid.shape), bool)

@@ -53,10 +53,12 @@ class Atmosphere:
         Returns:
             float32 `[bands, H, W]`.
         """
-        each = (slice(None), None, None)
-        mixed = self.up_direct[each] * surface + self.up_diffuse[each] * around
-        coupled = self.down[each] * mixed / (1.0 - self.albedo[each] * around)
-        return np.asarray(self.gas[each] * (self.path[each] + coupled), np.float32)
+        result = np.empty(surface.shape, np.float32)
+        for band, (ground, near) in enumerate(zip(surface, around, strict=True)):
+            mixed = self.up_direct[band] * ground + self.up_diffuse[band] * near
+            coupled = self.down[band] * mixed / (1.0 - self.albedo[band] * near)
+            result[band] = self.gas[band] * (self.path[band] + coupled)
+        return result
 
 
 def clear_atmosphere(

@@ -84,6 +84,17 @@ class City:
         transformer = Transformer.from_crs(CRS(str(self.geobox.crs)), CRS(4326), always_xy=True)
         return float(transformer.transform((box.left + box.right) / 2, (box.bottom + box.top) / 2)[1])
 
+    @cached_property
+    def texture(self) -> NDArray[np.float32]:
+        """Standard normal brightness of cells, fixed in time: the ground does not flicker between dates."""
+        return generator(self.seed, 21).standard_normal(self.urban_year.shape, dtype=np.float32)
+
+    @cached_property
+    def _still(self) -> bool:
+        """Whether all years are alike: everything is built when they begin."""
+        done = int(self.urban_year.max()) <= self.years[0]
+        return done and not (self.town.building & (self.building_year > self.years[0])).any()
+
     def ground(self, year: int | None = None) -> Ground:
         """Return the surface in a year (None: the last): town where it stands, else country.
 
@@ -99,6 +110,8 @@ class City:
                 f"This city is simulated from {self.years[0]} to {self.years[1]}, not for {year}; "
                 "make it with other `years`."
             )
+        if self._still:
+            return self.town
         urban = self.urban_year <= year
         site = (self.urban_year == year + 1) & (self.country.cover != Cover.WATER)
         waiting = urban & self.town.building & (self.building_year > year)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,23 @@ from scipy import ndimage, special
 from ecumene.simulate.cover import CROPS, Cover, Material
 from ecumene.simulate.noise import Keys, fractal_field, keys_of, normal_of, uniform_of
 from ecumene.simulate.streets import Skeleton
+from ecumene.simulate.surface_kernels import number_objects
 from ecumene.simulate.terrain import Terrain
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of a surface: cells of one key and one material.
+
+    Attributes:
+        number: Object of each cell, int32 `[rows, cols]`.
+        key: Key of each object, `[objects]`.
+        material: `Material` code of each object, uint8 `[objects]`.
+    """
+
+    number: NDArray[np.int32]
+    key: Keys
+    material: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -31,6 +48,12 @@ class Ground:
     key: Keys
     height: NDArray[np.float32]
     building: NDArray[np.bool_]
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The objects, numbered."""
+        number, key, material = number_objects(self.key.ravel(), self.material.ravel())
+        return Objects(number.reshape(self.key.shape), key, material)
 
 
 def rank_texture(field: NDArray) -> NDArray[np.float32]:

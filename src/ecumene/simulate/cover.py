@@ -6,6 +6,7 @@ what a photon meets.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from ecumene.legends import Legend, LegendClass
@@ -78,3 +79,10 @@ LEGEND = Legend(
     ),
 )
 """The legend of every simulated city."""
+
+GROUPS: Mapping[str, tuple[int, ...]] = {
+    "built-up": tuple(int(cover) for cover in BUILT_UP),
+    "green": (int(Cover.FOREST), int(Cover.GRASS)),
+    "farmland": (int(Cover.CROPLAND),),
+}
+"""Codes of its classes that indicators take together, as published legends state them in their files."""

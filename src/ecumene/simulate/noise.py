@@ -7,7 +7,9 @@ key and a salt, so that all pixels of an object agree without any table and with
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import fft, special
@@ -15,11 +17,21 @@ from scipy import fft, special
 Keys = NDArray[np.uint64]
 
 
-def _avalanche(value: Keys) -> Keys:
-    """Finaliser of SplitMix64 (Steele, Lea and Flood 2014, OOPSLA): every input bit moves every output bit."""
-    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return value ^ (value >> np.uint64(31))
+@numba.njit(nogil=True, cache=True)
+def _avalanche(values: Any) -> None:
+    """Finaliser of SplitMix64 (Steele, Lea and Flood 2014, OOPSLA): each input bit moves each output bit; in place."""
+    for index in range(values.size):
+        value = values[index]
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        values[index] = value ^ (value >> np.uint64(31))
+
+
+def _hashed(total: Keys, word: Keys | np.uint64) -> Keys:
+    """Return the hash of a sum, as a new array."""
+    values = np.ascontiguousarray(total + word)
+    _avalanche(values.reshape(-1))
+    return values
 
 
 def keys_of(*parts: ArrayLike) -> Keys:
@@ -32,15 +44,15 @@ def keys_of(*parts: ArrayLike) -> Keys:
         uint64 array (0-d input gives shape `(1,)`).
     """
     arrays = [np.atleast_1d(np.asarray(part)) for part in parts]
-    words = [part if part.dtype == np.uint64 else part.astype(np.int64).view(np.uint64) for part in arrays]
+    words = [part if part.dtype == np.uint64 else part.astype(np.int64, copy=False).view(np.uint64) for part in arrays]
     golden = np.uint64(0x9E3779B97F4A7C15)
-    return reduce(lambda total, word: _avalanche(total + golden + word), words, np.zeros(1, np.uint64))
+    return reduce(lambda total, word: _hashed(total, word + golden), words, np.zeros(1, np.uint64))
 
 
 def uniform_of(keys: Keys, salt: int) -> NDArray[np.float32]:
     """Return a number in (0, 1) for each key; another salt gives an independent number."""
     step = np.uint64((salt * 0xD1342543DE82EF95 + 1) % 2**64)
-    bits = _avalanche(keys + step)
+    bits = _hashed(np.asarray(keys), step)
     return ((bits >> np.uint64(41)).astype(np.float32) + np.float32(0.5)) * np.float32(2.0**-23)
 
 

@@ -180,7 +180,13 @@ def _through_clouds(
 
 
 def observe_sentinel2(
-    city: City, date: str | np.datetime64, *, level: Level = "L2A", cloud_cover: float = 0.0, seed: int = 0
+    city: City,
+    date: str | np.datetime64,
+    *,
+    level: Level = "L2A",
+    cloud_cover: float = 0.0,
+    seed: int = 0,
+    with_truth: bool = True,
 ) -> Observation:
     """Return an acquisition of Sentinel-2, at 10:30 mean local solar time, looking straight down.
 
@@ -195,6 +201,7 @@ def observe_sentinel2(
         level: `L1C` (top of atmosphere) or `L2A` (surface).
         cloud_cover: Share of the scene with clouds, 0..1.
         seed: Seed of noise and clouds; another seed is another acquisition of the same day.
+        with_truth: Also compute `truth`; without it, it has no bands.
 
     Raises:
         ConfigurationError: If date, level or cloud cover are out of range.
@@ -216,14 +223,16 @@ def observe_sentinel2(
     seen = _through_clouds(clear, clouds, sun, wavelength, air, top) if cloud_cover > 0 else clear
     # What is left after atmospheric correction: a small error of aerosol, larger at short waves.
     residual = (0.0 if top else rng.normal(0.0, 0.004)) * (wavelength / 0.49) ** -1.5
-    image, truth = np.empty_like(seen), np.empty_like(clear)
+    image = np.empty_like(seen)
+    truth = np.empty((len(bands) if with_truth else 0, *city.shape), np.float32)
     for number, band in enumerate(bands):
         spacing = band.ground_sampling_m or PIXEL_M
         measured = sample(seen[number], spacing) + residual[number]
         gain, path = air.gain(number) if not top else (1.0, 0.0)
         sigma = noise_sigma(band.name, measured * gain + path, sun.cosine) / max(gain, LEAST_GAIN)
         image[number] = _repeat(measured + sigma * rng.standard_normal(measured.shape), city.shape)
-        truth[number] = _repeat(sample(clear[number], spacing), city.shape)
+        if with_truth:
+            truth[number] = _repeat(sample(clear[number], spacing), city.shape)
     return Observation(
         sensor=sensor.id,
         level=level,

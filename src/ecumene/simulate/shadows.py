@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.simulate.sun import Sun
+from ecumene.simulate.surface_kernels import shade
 
 
 def shift(values: NDArray, rows: int, cols: int) -> NDArray:
@@ -43,12 +46,11 @@ def cast_shadow(height: NDArray, cell_m: float, sun: Sun) -> NDArray[np.bool_]:
     """
     rise = cell_m / np.tan(np.radians(sun.zenith))  # what a ray climbs over one cell
     rows, cols = step_away(sun.azimuth)
+    steps = np.arange(1, int(np.ceil(float(height.max()) / rise)) + 1)
     shaded = np.zeros(height.shape, bool)
-    for step in range(1, int(np.ceil(float(height.max()) / rise)) + 1):
-        remaining = height - np.float32(step * rise)
-        if not (remaining > 0).any():
-            break
-        shaded |= shift(remaining, round(step * rows), round(step * cols)) > height + np.float32(0.5)
+    back = (np.array([round(step * part) for step in steps.tolist()], np.int64) for part in (rows, cols))
+    kernel: Any = shade  # numba's own types know only fixed argument lists
+    kernel(height.astype(np.float32, copy=False), (steps * rise).astype(np.float32), *back, shaded)
     return shaded
 
 

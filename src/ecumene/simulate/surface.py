@@ -15,7 +15,10 @@ from ecumene.simulate.phenology import SEASONS, bloom, green_cover, leaf_area
 from ecumene.simulate.shadows import cast_shadow
 from ecumene.simulate.spectra import END_MEMBERS, LOOKS
 from ecumene.simulate.sun import Sun, day_of_year
+from ecumene.simulate.surface_kernels import add_cells
 
+STRIP = 32
+"""Rows of pixels that are mixed at a time, so that their cells stay in the cache."""
 _INDEX = {name: number for number, name in enumerate(END_MEMBERS)}
 
 
@@ -37,31 +40,10 @@ def season_day(city: City, date: np.datetime64) -> float:
     return float((day_of_year(date) + (0 if city.latitude >= 0 else 182)) % 365)
 
 
-class _Mixer:
-    """Adds weights of end-members, cell by cell, into pixels."""
-
-    def __init__(self, shape: tuple[int, int], shaded: NDArray[np.bool_]) -> None:
-        fine_rows, fine_cols = shape
-        self.rows, self.cols = fine_rows // FACTOR, fine_cols // FACTOR
-        row = np.arange(fine_rows, dtype=np.int64) // FACTOR
-        col = np.arange(fine_cols, dtype=np.int64) // FACTOR
-        pixel = (row[:, None] * self.cols + col[None, :]).ravel()
-        self.slot = pixel + shaded.ravel() * (self.rows * self.cols)
-        self.total = np.zeros((len(END_MEMBERS), 2 * self.rows * self.cols))
-
-    def add(self, name: str, cells: NDArray, weight: NDArray) -> None:
-        """Add `weight` of an end-member for the flat cell numbers."""
-        self.total[_INDEX[name]] += np.bincount(self.slot[cells], weights=weight, minlength=self.total.shape[1])
-
-    def fractions(self) -> Fractions:
-        """Return the fractions of the pixels."""
-        parts = (self.total / FACTOR**2).astype(np.float32).reshape(-1, 2, self.rows, self.cols)
-        return Fractions(parts[:, 0], parts[:, 1])
-
-
-def _texture(city: City, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Return standard normal brightness of cells, fixed in time: the ground does not flicker between dates."""
-    return generator(city.seed, 21).standard_normal(shape, dtype=np.float32)
+def _members() -> NDArray[np.int64]:
+    """Return the end-members of each material, `[materials, PARTS]`: its pair, flowers, dry plants and soils."""
+    rest = ("petals", "dry plants", "soil dark", "soil bright")
+    return np.array([[_INDEX[name] for name in (*LOOKS[kind].pair, *rest)] for kind in Material], np.int64)
 
 
 def mix_surface(city: City, ground: Ground, date: np.datetime64, sun: Sun) -> Fractions:
@@ -77,53 +59,49 @@ def mix_surface(city: City, ground: Ground, date: np.datetime64, sun: Sun) -> Fr
         sun: Position of the sun.
     """
     shaded = cast_shadow(ground.height, CELL_M, sun)
-    mixer = _Mixer(ground.material.shape, shaded)
-    material, keys = ground.material.ravel(), ground.key.ravel()
-    texture = _texture(city, ground.material.shape).ravel()
+    things, texture = ground.objects, city.texture
+    spread, grain = np.empty(things.key.size, np.float32), np.empty(things.key.size, np.float32)
+    between, table = np.empty(things.key.size), np.empty((things.key.size, 4), np.float32)
     day = season_day(city, date)
     wetness = float(generator(city.seed, 22, int(date.astype(np.int64))).uniform(0.0, 0.45))
     for kind in Material:
-        cells = np.flatnonzero(material == kind)
-        if cells.size == 0:
-            continue
-        look, key = LOOKS[kind], keys[cells]
-        part = 0.5 + look.variety * (uniform_of(key, 101) - 0.5)
-        bright = np.exp(look.spread * normal_of(key, 102) + look.texture * texture[cells])
-        first, second = look.pair
-        if kind in VEGETATION:
-            _add_vegetation(mixer, kind, cells, key, bright, part, day, wetness)
-            continue
-        if kind == Material.SOIL:
-            part = part * (1.0 - wetness)
-        if kind == Material.WATER:
-            part = np.clip(part + 0.1 * np.sin(day / 58.0), 0.0, 1.0)
-        mixer.add(first, cells, bright * (1.0 - part))
-        mixer.add(second, cells, bright * part)
-    return mixer.fractions()
+        which = np.flatnonzero(things.material == kind)
+        if which.size:
+            spread[which] = LOOKS[kind].spread * normal_of(things.key[which], 102)
+            grain[which] = LOOKS[kind].texture
+            between[which] = _between(kind, things.key[which], day, wetness)
+            if kind in VEGETATION:
+                table[which] = _plants(kind, things.key[which], day, wetness)
+            else:
+                table[which] = (1.0, 0.0, 0.0, 0.0)
+    rows, cols = ground.material.shape[0] // FACTOR, ground.material.shape[1] // FACTOR
+    fractions = np.empty((len(END_MEMBERS), 2, rows, cols), np.float32)
+    members = _members()
+    for first in range(0, rows, STRIP):
+        cells = slice(first * FACTOR, (first + STRIP) * FACTOR)
+        number = things.number[cells]
+        bright = np.exp(spread[number] + grain[number] * texture[cells])
+        target = fractions[:, :, first : first + STRIP]
+        facts = things.material, between, table, members, int(Material.WATER)
+        add_cells(bright, number, shaded[cells], *facts, FACTOR, target)
+    return Fractions(fractions[:, 0], fractions[:, 1])
 
 
-def _add_vegetation(
-    mixer: _Mixer,
-    kind: Material,
-    cells: NDArray,
-    key: NDArray,
-    bright: NDArray,
-    part: NDArray,
-    day: float,
-    wetness: float,
-) -> None:
-    """Add canopy, flowers, litter and soil of the cells of one kind of vegetation."""
-    first, second = LOOKS[kind].pair
+def _between(kind: Material, key: NDArray, day: float, wetness: float) -> NDArray:
+    """Return where objects lie between the two end-members of their material, 0..1, `[objects]`."""
+    part = 0.5 + LOOKS[kind].variety * (uniform_of(key, 101) - 0.5)
+    if kind == Material.SOIL:
+        part = part * (1.0 - wetness)
+    if kind == Material.WATER:
+        part = np.clip(part + 0.1 * np.sin(day / 58.0), 0.0, 1.0)
+    return part
+
+
+def _plants(kind: Material, key: NDArray, day: float, wetness: float) -> NDArray[np.float32]:
+    """Return cover of leaves and of flowers, litter below, and brightness of the soil, `[objects, 4]`."""
     shift = normal_of(key, 103)
     cover = green_cover(leaf_area(kind, day, shift, np.exp(0.12 * normal_of(key, 104))))
     flowers = cover * bloom(kind, day, shift)
-    leaves = bright * (cover - flowers)
-    below = bright * (1.0 - cover)
     litter = np.clip(SEASONS[kind].litter + 0.2 * normal_of(key, 105), 0.0, 1.0)
     soil = uniform_of(key, 106) * (1.0 - wetness)
-    mixer.add(first, cells, leaves * (1.0 - part))
-    mixer.add(second, cells, leaves * part)
-    mixer.add("petals", cells, bright * flowers)
-    mixer.add("dry plants", cells, below * litter)
-    mixer.add("soil dark", cells, below * (1.0 - litter) * (1.0 - soil))
-    mixer.add("soil bright", cells, below * (1.0 - litter) * soil)
+    return np.stack((cover, flowers, litter, soil), axis=1)

@@ -26,6 +26,7 @@ _MODULES = (
     "mlp_pixel",
     "random_forest",
     "gradient_boosting",
+    "rf_annual_builtup",
     "sen2lcz_net",
     "sen2lcz_net_mf",
     "so2sat_resnext",

@@ -58,8 +58,9 @@ def fully_convolutional(name: str, title: str, fusion: str, figures: dict[str, f
         deviations=(
             "windows of 96 pixels are drawn at random instead of side by side with half an overlap; classes are "
             "weighted by the inverse square root of their share (the authors weigh the change a tenth of its inverse "
-            "share, which is about the same on their data); cosine schedule; bands are standardised by the training "
-            "set, the authors standardise each image as a whole; the epoch is chosen by validation blocks"
+            "share, which is about the same on their data); cosine schedule; gradients are clipped to the norm 1; "
+            "bands are standardised by the training set, the authors standardise each image as a whole; validation "
+            "blocks choose the epoch and the threshold that decides, the authors take the more probable class"
         ),
     )
 
@@ -95,8 +96,9 @@ def recurrent(name: str, cell: str, title: str) -> System:
         deviations=(
             "learns from windows (drawn evenly, of several places) whose every labelled pixel is a patch of 5 x 5, so "
             "that a batch is 16 windows and not 256 patches, with a learning rate of 1e-3 on a cosine instead "
-            "of 2e-4; widths, units and dense layers are this project's choice; bands are standardised by the training "
-            "set over both dates"
+            "of 2e-4; gradients are clipped to the norm 1; widths, units and dense layers are this project's choice; "
+            "bands are standardised by the training set over both dates; of two classes a threshold chosen on "
+            "validation blocks decides"
         ),
     )
 
@@ -142,7 +144,9 @@ def dual_stream(name: str, title: str, streams: str | None, figures: dict[str, f
         figures=tuple(figure(key, value, protocol) for key, value in figures.items()),
         deviations=(
             "bands are standardised by the training set instead of clipped to 0..1; optical bands vary in gain and "
-            "haze while training, beside the published flips and turns; the epoch is chosen by validation blocks; the "
-            "training data of a single scene are windows side by side instead of importance crops"
+            "haze while training, beside the published flips and turns; gradients are clipped to the norm 1; the epoch "
+            "is chosen by validation blocks, and so is the threshold, which the authors chose on training data; the "
+            "training data of a single scene are windows side by side instead of importance crops; OSCD's files hold "
+            "no Sentinel-1, so that learned from them it is one U-Net of Sentinel-2, which the figures are not of"
         ),
     )

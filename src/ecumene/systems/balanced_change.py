@@ -9,6 +9,7 @@ SYSTEM = System(
     reads="pair",
     kind="network",
     network="balanced-change-unet",
+    network_arguments={"streams": "by sensor"},
     objective="jaccard-segmentation",
     training={
         "epochs": 100,

@@ -39,7 +39,7 @@ SYSTEM = System(
         ),
     ),
     deviations=(
-        "all 13 bands; real clouds of SEN12MS-CR instead of simulated ones; running statistics and no dropout when a "
-        "map is made"
+        "all 13 bands; real clouds of SEN12MS-CR with --data; with scenes, clouds of another simulator than the "
+        "paper's Perlin noise; running statistics and no dropout when a map is made"
     ),
 )

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+SITES = "growth-sites"
+"""Entry of `System.data_sets` of what learns from places at several dates."""
+
 
 class PublishedFigure(BaseModel):
     """One figure of a paper, with the protocol that it belongs to."""
@@ -63,7 +66,9 @@ class System(BaseModel):
         objective: Name in the objective registry.
         objective_arguments: Its arguments but for the legend.
         training: Overrides of `TrainingOptions` (networks; `max_steps` bounds the epochs of large sets) or
-            arguments of the tree fit.
+            arguments of the tree fit (forests: `runs` grows several and keeps the best of the validation part).
+        row_features: What a row of a per-pixel system is made of: arguments of `models.row_features.RowFeatures`;
+            empty: its bands, date after date.
         pretraining: How a network begins without labels: arguments of `training.reconstruction.learn_reconstruction`;
             empty: at random, or as its `encoder_weights` say.
         adversarial: How the network learns against discriminators: arguments of `training.adversarial`; empty: not so.
@@ -90,6 +95,7 @@ class System(BaseModel):
     objective: str = "segmentation"
     objective_arguments: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    row_features: dict[str, Any] = Field(default_factory=dict)
     pretraining: dict[str, Any] = Field(default_factory=dict)
     adversarial: dict[str, Any] = Field(default_factory=dict)
     crops: dict[str, Any] = Field(default_factory=dict)
@@ -100,3 +106,8 @@ class System(BaseModel):
     paper: str = ""
     figures: tuple[PublishedFigure, ...] = ()
     deviations: str = ""
+
+    @property
+    def of_sites(self) -> bool:
+        """Whether it learns from places at several dates, some of them without labels."""
+        return SITES in self.data_sets

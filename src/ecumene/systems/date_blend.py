@@ -25,7 +25,7 @@ SYSTEM = System(
     patch_size=96,
     paper="",
     deviations=(
-        "an own method; learned from scenes whose clear pixels are hidden (workflows.restoration_scenes), not "
+        "an own method; learned from scenes whose clear pixels are hidden (ecumene train SCENE...), not "
         "from a data set of clouded dates with another date as the target, which does not show it what it needs"
     ),
 )

@@ -11,6 +11,7 @@ SYSTEM = System(
     reads="image",
     kind="network",
     network="multimodal-unet",
+    network_arguments={"streams": "by sensor"},
     objective="jaccard-segmentation",
     training={
         "epochs": 15,

@@ -171,6 +171,7 @@ def _run(
         seed=options.seed,
         augmentation=augmentation if options.augment else None,
         shuffle=True,
+        observed=objective.reads_observed,
     )
     learner = Learner(
         to_channels_last(network),
@@ -197,7 +198,7 @@ def _run(
         log_every_n_steps=1_000_000,
     )
     began = time.monotonic()
-    trainer.fit(learner, batches, batches_of(validation, size))
+    trainer.fit(learner, batches, batches_of(validation, size, observed=objective.reads_observed))
     book.seconds += time.monotonic() - began
 
 

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.core.optional import require
 from ecumene.models.forest import ensemble_from_sklearn
+from ecumene.models.tree_kernel import TreeWalker
+from ecumene.models.trees import TreeEnsemble
 
 ClassWeight = Literal["none", "balanced"]
 LOG_CHI_SQUARE_MEAN = -1.2703628454614782
@@ -89,6 +91,51 @@ def fit_forest(
         )
     forest.fit(features, target, _weights(sample_weight, len(target)))
     return ensemble_from_sklearn(forest, n_classes).to_arrays()
+
+
+def best_forest(
+    x: ArrayLike,
+    y: ArrayLike,
+    validation: tuple[NDArray[np.float32], NDArray[np.int64]],
+    n_classes: int,
+    seed: int,
+    *,
+    runs: int,
+    **options: Any,
+) -> tuple[dict[str, NDArray[Any]], list[float]]:
+    """Grow several forests and keep the one of the best overall accuracy on rows that none of them has learned from.
+
+    That accuracy is optimistic, as the best of several is; measure the forest on others.
+
+    Args:
+        x: See `fit_forest`.
+        y: Class indices `[N]`.
+        validation: Rows and classes that choose.
+        n_classes: Classes of the legend.
+        seed: Of the first forest; the others' follow.
+        runs: How many are grown.
+        **options: Of `fit_forest`.
+
+    Returns:
+        Arrays of the forest, and the accuracy of each; the first of equally good ones is kept.
+
+    Raises:
+        ConfigurationError: If there is no run.
+        LabelError: If there are no usable training or validation pixels.
+    """
+    rows, truth = _checked(*validation, n_classes)
+    if runs < 1:
+        raise ConfigurationError(f"One forest at least has to be grown, not {runs}.")
+    kept: dict[str, NDArray[Any]] = {}
+    found: list[float] = []
+    for run in range(runs):
+        arrays = fit_forest(x, y, n_classes=n_classes, seed=seed + run, **options)
+        votes = TreeWalker(TreeEnsemble.from_arrays(arrays), 1)(rows)
+        right = float((votes.argmax(axis=1) == truth).mean())
+        if not found or right > max(found):
+            kept = arrays
+        found.append(right)
+    return kept, found
 
 
 def fit_boosting(

@@ -152,6 +152,11 @@ def start_from(beginning: Beginning, network: str, inputs: Sequence[InputBand], 
             f"with {name}."
         )
     positions, bands = _bands(model, inputs, beginning.adapt_bands)
+    if positions != list(range(len(model.spec.inputs))) and old.get("streams"):
+        raise ContractError(
+            f"The first layers of {model.spec.name} read streams of bands by position, which cannot be adapted to "
+            "other bands; choose the bands it reads, in its order."
+        )
     state = {key: np.asarray(value) for key, value in model.weights.items()}
     if positions != list(range(len(model.spec.inputs))):
         for key in depending_on(name, old, "in_channels"):

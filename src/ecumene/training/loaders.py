@@ -38,14 +38,17 @@ def batches_of(
     seed: int = 0,
     augmentation: Augmentation | None = None,
     shuffle: bool = False,
+    observed: bool = True,
 ) -> EpochBatches:
-    """Return an iterable of batches; see `Batches` for the arguments.
+    """Return an iterable of batches; see `Batches` for the arguments, and `RestorationBatches` for `observed`.
 
     Cloudy images and their clear counterparts are turned and flipped alike; their radiometry stays as measured.
     """
     if isinstance(samples, RestorationSamples):
         turned = augmentation is not None
-        return RestorationBatches(samples, size, epoch=epoch, seed=seed, turned=turned, shuffle=shuffle)
+        return RestorationBatches(
+            samples, size, epoch=epoch, seed=seed, turned=turned, shuffle=shuffle, observed=observed
+        )
     if isinstance(samples, CropSamples):
         return CropBatches(samples, size, epoch=epoch, seed=seed, augmentation=augmentation, shuffle=shuffle)
     if isinstance(samples, SceneSamples):

@@ -23,7 +23,7 @@ AHEAD = 2
 class RestorationBatches(EpochBatches):
     """Batches of cloudy images with their clear counterparts; see `EpochBatches`.
 
-    A batch has `image`, `target` (as `RestorationSet.packed` gives it) and, for series, `dates`.
+    A batch has `image`, `target` and, for series, `dates`.
 
     Args:
         samples: Its `read` is called from a thread.
@@ -33,6 +33,8 @@ class RestorationBatches(EpochBatches):
         turned: Turn, flip and crop each sample at random; False: as they are.
         shuffle: False keeps the order of the samples.
         crop: Side of a random window of each sample (with `turned`); None: what the samples say.
+        observed: The target is what `RestorationSet.packed` gives, the bands as observed in it; False: the clear bands
+            alone, which saves a median over the dates of a series.
     """
 
     def __init__(
@@ -45,14 +47,15 @@ class RestorationBatches(EpochBatches):
         turned: bool = False,
         shuffle: bool = False,
         crop: int | None = None,
+        observed: bool = True,
     ) -> None:
         super().__init__(len(samples), size, epoch=epoch, seed=seed, shuffle=shuffle, workers=1, ahead=AHEAD)
-        self._samples, self._turned = samples, turned
+        self._samples, self._turned, self._observed = samples, turned, observed
         self._crop = crop if crop is not None else samples.crop
 
     def _batch(self, index: NDArray[np.int64], epoch: int) -> dict[str, Tensor]:
         chosen = self._samples.read(index)
-        image, target = chosen.image, chosen.packed()
+        image, target = chosen.image, chosen.packed() if self._observed else chosen.target
         if self._turned:
             pairs = [
                 self._augmented(image[place], target[place], np.random.default_rng([self._seed, epoch, int(number)]))

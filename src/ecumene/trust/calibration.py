@@ -110,7 +110,9 @@ class Calibration:
         """
         layers: dict[str, NDArray[Any]] = {}
         if self.sets is not None:
-            bits = self.sets.encode(to_numpy(prediction.layers["probability"]))[:, None]
+            decided = prediction.details.get("class_index")
+            shown = None if decided is None else to_numpy(decided)
+            bits = self.sets.encode(to_numpy(prediction.layers["probability"]), shown)[:, None]
             layers["prediction_set"] = bits
             if self.with_set_size:
                 layers["set_size"] = np.bitwise_count(bits).astype(np.uint8)

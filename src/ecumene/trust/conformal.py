@@ -24,7 +24,8 @@ MAXIMUM_CLASSES = 32
 class ConformalSets:
     """Split-conformal sets of classes.
 
-    The most probable class is in every set, so that no set is empty: its score is 0. The score of another class k is
+    The class that the map shows is in every set, so that no set is empty: its score is 0. That is the most probable
+    one, unless the caller says what was decided otherwise (`decided`). The score of another class k is
 
     - `lac` (least ambiguous set-valued classifier; Sadinle, Lei, Wasserman 2019): 1 - p_k; smallest sets on average;
     - `aps` (adaptive prediction sets; Romano, Sesia, Candes 2020, without their randomisation): the mass of the classes
@@ -70,6 +71,7 @@ class ConformalSets:
         groups: NDArray[np.generic] | None = None,
         rare: Literal["refuse", "include"] = "refuse",
         aim: Aim = "promise",
+        decided: NDArray[np.integer] | None = None,
     ) -> ConformalSets:
         """Fit the threshold(s) on held-out elements.
 
@@ -85,6 +87,7 @@ class ConformalSets:
             aim: `promise` keeps the coverage for whatever distribution and refuses too few units; `average` hits it on
                 average over blocks like those of the calibration, but promises less (`promised`); see
                 `quantile.fit_threshold`.
+            decided: `[N]` class index that the map shows; None: the most probable.
 
         Returns:
             The fitted sets.
@@ -98,7 +101,7 @@ class ConformalSets:
             raise ConfigurationError(f"Classes with few samples can be refused or included, but not {rare!r}.")
         values, truth, blocks = _check_calibration(probabilities, target, coverage, method, groups)
         scores = _scores(values, method)[np.arange(len(truth)), truth]
-        scores[truth == values.argmax(axis=1)] = 0.0
+        scores[truth == (values.argmax(axis=1) if decided is None else decided)] = 0.0
         if per_class:
             fitted = _fit_each_class(scores, truth, values.shape[1], coverage, blocks, rare, aim)
         else:
@@ -113,8 +116,14 @@ class ConformalSets:
             promised=min(limit.promised for limit in fitted),
         )
 
-    def sets(self, probabilities: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """Return which classes are in the set, bool `[N, K, ...]` for probabilities `[N, K, ...]`.
+    def sets(
+        self, probabilities: NDArray[np.floating], decided: NDArray[np.integer] | None = None
+    ) -> NDArray[np.bool_]:
+        """Return which classes are in the set, bool `[N, K, ...]`.
+
+        Args:
+            probabilities: `[N, K, ...]`.
+            decided: `[N, ...]` class index that the map shows; None: the most probable.
 
         Raises:
             ConfigurationError: If axis 1 does not have one entry a class.
@@ -128,13 +137,15 @@ class ConformalSets:
         limits = limits.reshape((1, -1) + (1,) * (values.ndim - 2))
         # Stored probabilities are float32: a score that ties with the threshold must stay inside.
         inside = _scores(values.astype(np.float64), self.method) <= limits + 1e-7
-        top = np.expand_dims(values.argmax(axis=1), 1)
-        np.put_along_axis(inside, top, True, axis=1)
+        shown = values.argmax(axis=1) if decided is None else np.asarray(decided)
+        np.put_along_axis(inside, np.expand_dims(shown, 1), True, axis=1)
         return np.asarray(inside)
 
-    def encode(self, probabilities: NDArray[np.floating]) -> NDArray[np.uint32]:
-        """Return the sets as bit masks, uint32 `[N, ...]`; bit i is class channel i, and 0 never occurs."""
-        inside = self.sets(probabilities)
+    def encode(
+        self, probabilities: NDArray[np.floating], decided: NDArray[np.integer] | None = None
+    ) -> NDArray[np.uint32]:
+        """Return `sets` as bit masks, uint32 `[N, ...]`; bit i is class channel i, and 0 never occurs."""
+        inside = self.sets(probabilities, decided)
         bits = np.zeros((inside.shape[0], *inside.shape[2:]), dtype=np.uint32)
         for channel in range(self.n_classes):
             bits |= inside[:, channel].astype(np.uint32) << np.uint32(channel)

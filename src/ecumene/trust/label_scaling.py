@@ -20,6 +20,7 @@ from ecumene.trust.scaling_fit import (
     ScalingChoice,
     block_weights,
     gain_of_blocks,
+    surely_best,
 )
 from ecumene.trust.temperature import BOUNDS
 
@@ -125,11 +126,10 @@ def choose_label_scaling(
             continue
         fitted[name] = fit(pairs, labels)
         gains[name] = gain_of_blocks(_held_out_gains(pairs, labels, fit), CONFIDENCE)
-    highest = max(low for _, low in gains.values())
-    if highest <= 0.0:
+    best = surely_best(gains)
+    if best is None:
         note = f"The probabilities are the model's own: on {count} calibration blocks no scaling was surely better."
         return ScalingChoice(IDENTITY, count, gains, note, missing)
-    best = next(name for name, (_, low) in gains.items() if low >= highest - 0.1 * highest)
     note = f"{_NAMES[best]} gained {gains[best][0]:.3f} nat a label on left-out blocks ({count})."
     return ScalingChoice(fitted[best], count, gains, note, missing)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,9 +159,8 @@ def choose_scaling(
         # The folds' minima lie near the one of all blocks, from where they are found several times faster.
         fitted[name] = fit(z, t, block_weights(block), PRIOR / len(names), None)
         gains[name] = gain_of_blocks(_held_out_gains(z, t, block, fit, fitted[name]), CONFIDENCE)
-    highest = max(low for _, low in gains.values())
-    best = next(name for name, (_, low) in gains.items() if low >= highest - 0.1 * abs(highest))
-    if highest <= 0.0:
+    best = surely_best(gains)
+    if best is None:
         note = (
             f"The probabilities are the model's own: on {len(names)} calibration blocks no scaling was surely "
             "better than none."
@@ -203,6 +202,18 @@ def gain_of_blocks(gains: Array, confidence: float) -> tuple[float, float]:
     error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
     mean = float(gains.mean())
     return mean, mean - float(student.ppf(confidence, len(gains) - 1)) * error
+
+
+def surely_best(gains: Mapping[str, tuple[float, float]]) -> str | None:
+    """Return the candidate to take by the gains of `gain_of_blocks`, simpler candidates first.
+
+    It is the simplest one whose lower confidence bound is within a tenth of the highest; None where no lower bound is
+    positive, so that none is surely better than no change.
+    """
+    highest = max(low for _, low in gains.values())
+    if highest <= 0.0:
+        return None
+    return next(name for name, (_, low) in gains.items() if low >= 0.9 * highest)
 
 
 def fit_named(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, LabelError
 from ecumene.trust.recalibration import BLOCKS_A_KNOT, Floats, IsotonicVariance
-from ecumene.trust.scaling_fit import FEWEST_BLOCKS, MOST_FOLDS, block_weights, gain_of_blocks
+from ecumene.trust.scaling_fit import FEWEST_BLOCKS, MOST_FOLDS, block_weights, gain_of_blocks, surely_best
 
 Array = NDArray[np.float64]
 Fit = Callable[[Array, Array, NDArray[np.intp]], "float | IsotonicVariance"]
@@ -110,14 +110,13 @@ def choose_variance(
     gains = {
         name: gain_of_blocks(_held_out_gains(residual, spread, block, fit), CONFIDENCE) for name, fit in tried.items()
     }
-    highest = max(low for _, low in gains.values())
-    if highest <= 0.0:
+    best = surely_best(gains)
+    if best is None:
         note = (
             f"The error bars are the model's own: on {count} calibration blocks no change of them was surely better "
             "than none."
         )
         return VarianceChoice(n_groups=count, gains=gains, note=note)
-    best = next(name for name, (_, low) in gains.items() if low >= highest - 0.1 * abs(highest))
     fitted = tried[best](residual, spread, block)
     what = "One factor on the variances" if best == "factor" else "An isotonic map of the variances"
     note = f"{what} gained {gains[best][0]:.3f} nat on left-out blocks ({count})."

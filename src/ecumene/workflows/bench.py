@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,6 @@ from ecumene.samples.contract import Part
 from ecumene.samples.datasets import DataSet
 from ecumene.samples.datasets.loading import checksum_of
 from ecumene.samples.datasets.simulated import simulated_notice
-from ecumene.samples.scene_set import SceneSamples
 from ecumene.systems import BenchProtocol, PublishedFigure, System, get_system
 from ecumene.workflows.calibrate import results_of_scenes
 from ecumene.workflows.results import spread, stamped
@@ -148,7 +148,7 @@ def bench_system(
         raise ConfigurationError(f"--seeds is the number of repetitions, at least 1, not {draws}.")
     length = epochs if epochs is not None else (QUICK_EPOCHS if quick else plan.epochs)
     found = []
-    with _folder(work) as place:
+    with work_folder(work) as place:
         for seed in range(draws):
             found.append(_one(chosen, data, plan, seed, (length, max_minutes), quick, Path(place), progress))
             progress(seed + 1, draws, "seeds")
@@ -195,10 +195,8 @@ class _Draw:
     history: dict[str, Any]
 
 
-def _folder(work: str | Path | None) -> Any:
+def work_folder(work: str | Path | None) -> contextlib.AbstractContextManager[str]:
     """Return a context with the folder of checkpoints; a temporary one goes at its end."""
-    import contextlib
-
     if work is None:
         return tempfile.TemporaryDirectory(prefix="ecumene-bench-")
     Path(work).mkdir(parents=True, exist_ok=True)
@@ -218,7 +216,7 @@ def _one(
     parts = split_data_set(data, protocol, seed)
     sets = divide(data, parts)
     if quick:
-        sets = TrainingData({part: _fewer(source, seed) for part, source in sets.parts.items()})
+        sets = TrainingData({part: fewer(source, seed, QUICK_IMAGES) for part, source in sets.parts.items()})
     if data.resolution_m is None and not any(channel.ground_sampling_m for channel in data.channels):
         data.resolution_m = 1.0  # nothing is mapped here, so that it is never used
     began = time.monotonic()
@@ -250,10 +248,48 @@ def _is_statistic(name: str) -> bool:
     return name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def _fewer(source: SceneSamples, seed: int) -> SceneSamples:
-    if len(source) <= QUICK_IMAGES:
+def fewer(source: Any, seed: int, most: int) -> Any:
+    """Return at most so many samples of a part, a source of the same kind."""
+    if len(source) <= most:
         return source
-    return source.take(np.sort(np.random.default_rng([seed, 3]).choice(len(source), QUICK_IMAGES, replace=False)))
+    return source.take(np.sort(np.random.default_rng([seed, 3]).choice(len(source), most, replace=False)))
+
+
+def common_facts(
+    system: System,
+    data: DataSet,
+    quick: bool,
+    seconds: Sequence[float],
+    splits: Sequence[Any],
+    trainings: Sequence[Any],
+) -> dict[str, Any]:
+    """Return what every bench states of its circumstances.
+
+    Args:
+        system: What was trained.
+        data: On what.
+        quick: With few images and epochs.
+        seconds: Of each training.
+        splits: Of each seed.
+        trainings: Summary of each.
+    """
+    return {
+        "system": system.name,
+        "task": system.task,
+        "paper": system.paper,
+        "deviations": system.deviations,
+        "data": {
+            "name": data.info.name,
+            "images": len(data),
+            "sha256": checksum_of(data),
+            "simulated": simulated_notice(data.folder),
+        },
+        "quick": quick,
+        "seeds": list(range(len(seconds))),
+        "training_seconds": spread(list(seconds)),
+        "splits": list(splits),
+        "trainings": list(trainings),
+    }
 
 
 def _summarise(system: System, protocol: BenchProtocol, data: DataSet, draws: list[_Draw], quick: bool) -> BenchResult:
@@ -268,23 +304,10 @@ def _summarise(system: System, protocol: BenchProtocol, data: DataSet, draws: li
         known = [float(value) for value in values if value is not None]
         rows.append(Row(name, spread(known) if known else {}, beside(name)))
     shown = {id(figure) for row in rows for figure in row.published}
+    seconds, splits, trainings = ([getattr(draw, name) for draw in draws] for name in ("seconds", "split", "history"))
     facts = {
-        "system": system.name,
-        "task": system.task,
-        "paper": system.paper,
-        "deviations": system.deviations,
-        "data": {
-            "name": data.info.name,
-            "images": len(data),
-            "sha256": checksum_of(data),
-            "simulated": simulated_notice(data.folder),
-        },
-        "quick": quick,
-        "seeds": list(range(len(draws))),
+        **common_facts(system, data, quick, seconds, splits, trainings),
         "parameters": draws[0].parameters,
-        "training_seconds": spread([draw.seconds for draw in draws]),
-        "splits": [draw.split for draw in draws],
-        "trainings": [draw.history for draw in draws],
         "per_class": [draw.metrics.get("per_class") or draw.metrics.get("per_label") for draw in draws],
         "classes": list(data.legend.names),
     }

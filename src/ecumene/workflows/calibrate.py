@@ -13,6 +13,7 @@ from ecumene.models.bundle import Model
 from ecumene.samples.contract import IGNORE, Part
 from ecumene.samples.patch_set import PatchSet
 from ecumene.samples.scene_set import SceneSamples
+from ecumene.systems import System
 from ecumene.trust.block_residuals import BlockResiduals
 from ecumene.trust.calibration import Calibration
 from ecumene.trust.conformal import ConformalSets
@@ -79,8 +80,7 @@ def results_at_labels(
         if model.spec.temporal:
             dates = patches.dates[part].astype(np.float32)
         image = np.ascontiguousarray(patches.image[part], np.float32)
-        output = model.raw_output(image, dates)
-        feature = model.detector_features(image, dates)
+        output, feature = model.raw_results(image, dates)
         outputs.append(np.moveaxis(output, 1, -1)[usable])
         features.append(np.moveaxis(feature, 1, -1)[usable])
         targets.append(mask[usable].astype(np.int64))
@@ -158,18 +158,19 @@ def probabilities_of(model: Model, output: NDArray[np.floating], scaling: Scalin
     return pooled_probabilities(chosen.apply(output.astype(np.float64)), output.shape[1] // model.objective.members)
 
 
-def calibration_part(data: TrainingData, kind: str) -> PatchSet:
+def calibration_part(data: TrainingData, system: System) -> PatchSet:
     """Return the labels that calibrate a learner: those that it has not seen and that nothing is measured on.
 
-    Networks stop by the validation part. Trees do not look at it, so that it serves them as further calibration blocks.
+    Networks stop by the validation part, and of several forests it chooses one. Other trees do not look at it, so that
+    it serves them as further calibration blocks.
 
     Args:
         data: The parts.
-        kind: `network`, `forest` or `boosting`.
+        system: What was trained.
     """
     own: PatchSet = data[Part.CALIBRATION]
     spare: PatchSet = data[Part.VALIDATION]
-    if kind == "network" or len(spare) == 0:
+    if system.kind == "network" or "runs" in system.training or len(spare) == 0:
         return own
     return spare if len(own) == 0 else PatchSet.concatenate([spare, own])
 

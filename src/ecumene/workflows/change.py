@@ -16,7 +16,7 @@ from ecumene.mapping.product import Product, open_product
 from ecumene.mapping.quicklook import read_reduced
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.systems import list_systems
-from ecumene.workflows.array_product import ExtraFile, check_free
+from ecumene.workflows.change_numbers import SIGNS, NumberChange, number_layer
 from ecumene.workflows.change_pictures import (
     Picture,
     animate,
@@ -25,7 +25,6 @@ from ecumene.workflows.change_pictures import (
     number_picture,
     scene_picture,
 )
-from ecumene.workflows.change_numbers import SIGNS, NumberChange, number_layer
 from ecumene.workflows.change_products import ClassChange
 from ecumene.workflows.change_scenes import (
     CHANGE,
@@ -39,10 +38,11 @@ from ecumene.workflows.change_scenes import (
     pair_scenes,
     two_scenes,
 )
+from ecumene.workflows.given_options import given_options, refuse_declared, refuse_others
+from ecumene.workflows.product_files import ExtraFile, check_free, refuse_existing
 from ecumene.workflows.product_layers import (
     is_product,
     record_of,
-    refuse_existing,
     require_grid,
     require_legend,
     times_of,
@@ -53,6 +53,7 @@ from ecumene.workflows.streamed_product import Afterwards, StreamedProduct, writ
 __all__ = ["ChangeOptions", "find_change"]
 
 Files = Mapping[str, tuple[Path, LayerSpec]]
+_ALWAYS = ("method", "align", "animation", "overwrite")
 
 
 @dataclass(frozen=True)
@@ -125,11 +126,15 @@ def find_change(
         raise ConfigurationError(
             f"{Path(which).name} is a product and {Path(other).name} is not; compare two scenes or two products."
         )
+    given = given_options(chosen)
     if all(maps):
+        refuse_declared(declaration, "products state it themselves, so leave it out")
         return _of_products(open_product(before), open_product(after), Path(out), chosen, progress)
     if Path(chosen.method).is_dir():
+        refuse_others(given, (*_ALWAYS, "mask_clouds"), "a model of two dates")
         return _by_model(before, after, Path(out), chosen, progress, declaration)
     _require_method(chosen.method)
+    refuse_others(given, (*_ALWAYS, "options", "normalise", "use_bands", "mask_clouds"), "two scenes")
     refuse_existing(Path(out), chosen.overwrite)
     sources = open_in_order([before, after], **declaration)
     pair = pair_scenes(
@@ -252,7 +257,10 @@ def _of_products(first: Product, second: Product, out: Path, chosen: ChangeOptio
         _when(None if time is None else time[0], word) for time, word in zip(times, ("before", "after"), strict=True)
     ]
     with contextlib.ExitStack() as stack:
-        if first.legend is not None and second.legend is not None:
+        classes = first.legend is not None and second.legend is not None
+        allowed = ("stay",) if classes else ("tolerance", "significance")
+        refuse_others(given_options(chosen), (*_ALWAYS, *allowed), f"two maps of {'classes' if classes else 'numbers'}")
+        if classes:
             return _of_classes(first, second, out, chosen, progress, whole, names, stack)
         return _of_numbers(first, second, out, chosen, progress, whole, names, stack)
 

@@ -40,17 +40,23 @@ def number_layer(product: Product) -> ProductLayer:
     """
     found = next((layer for layer in product.layers.values() if layer.role == "value"), None)
     if found is None or found.categorical:
-        raise ProductError(f"{product.folder.name} has no layer of numbers that could be compared; give a map of numbers.")
+        raise ProductError(
+            f"{product.folder.name} has no layer of numbers that could be compared; give a map of numbers."
+        )
     return found
 
 
 def deviation_layer(product: Product) -> ProductLayer | None:
-    """Return the layer with the standard deviations of all bands of the numbers, or None."""
+    """Return the layer with the standard deviations of all bands of the numbers, or None.
+
+    Its role is `uncertainty` and its description says that it holds standard deviations: half widths of intervals and
+    other error bars cannot be added in squares.
+    """
     numbers = number_layer(product)
     for layer in product.layers.values():
-        if layer.role == "uncertainty" and layer.unit == numbers.unit and not layer.categorical:
-            if len(layer.band_names) == len(numbers.band_names):
-                return layer
+        alike = layer.unit == numbers.unit and len(layer.band_names) == len(numbers.band_names)
+        if layer.role == "uncertainty" and alike and "standard deviation" in layer.description:
+            return layer
     return None
 
 
@@ -89,7 +95,7 @@ class NumberChange:
         """Open two products of numbers.
 
         Raises:
-            ContractError: If units or bands differ, or the numbers are dates of different kinds.
+            ContractError: If units or bands differ.
             ProductError: If a product has no layer of numbers.
         """
         one, two = number_layer(first), number_layer(second)

@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.files import atomic_path
+from ecumene.indicators.maps import read_masked
 from ecumene.legends import Legend
 from ecumene.mapping.quicklook import read_reduced
 from ecumene.scenes.common_names import common_bands
+from ecumene.scenes.grid import full_window
+from ecumene.scenes.intensity import as_decibels
 from ecumene.viewer.scene_pictures import display_bands
 from ecumene.workflows.array_product import ExtraFile
+from ecumene.workflows.product_layers import opened_raster
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -42,8 +46,9 @@ def scene_picture(scene: SceneSource, geobox: GeoBox) -> Picture:
     natural = [common[name] for name in ("red", "green", "blue") if name in common]
     names = natural if len(natural) == 3 else display_bands(scene)
     values = read_bands(scene, names, coarser(geobox))
-    if scene.quantity == "backscatter" and scene.bands[0].unit != "dB":
-        values = (10.0 * np.log10(np.maximum(values, 1e-6))).astype(np.float32)
+    if scene.quantity == "backscatter":
+        units = {band.name: band.unit for band in scene.bands}
+        values = np.stack([as_decibels(band, units[name]) for band, name in zip(values, names, strict=True)])
     return stretched(values)
 
 
@@ -79,18 +84,10 @@ def read_on_grid(path: Path, geobox: GeoBox | None) -> NDArray[np.float64]:
     """
     if geobox is None:
         return np.asarray(read_reduced(path, EDGE))
-    import rasterio
-    from rasterio.vrt import WarpedVRT
-
     grid = coarser(geobox)
-    with (
-        rasterio.open(path) as source,
-        WarpedVRT(
-            source, crs=str(grid.crs), transform=grid.affine, height=int(grid.shape[0]), width=int(grid.shape[1]),
-            resampling=0, nodata=source.nodata,
-        ) as placed,
-    ):  # fmt: skip
-        return np.asarray(placed.read(1, masked=True).astype(np.float64).filled(np.nan))
+    with opened_raster(path, grid) as placed:
+        stored = read_masked(placed, full_window(grid), 1, "A layer")
+        return np.asarray(stored.astype(np.float64).filled(np.nan))
 
 
 def class_picture(path: Path, legend: Legend, geobox: GeoBox | None = None) -> Picture:

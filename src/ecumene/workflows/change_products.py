@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from ecumene.change.class_pair import FromTo, JointPrior, compare_classes, compare_codes, estimate_joint
+from ecumene.change.sharpness import sharpness_results
 from ecumene.core.errors import ConfigurationError
 from ecumene.core.window import Window
 from ecumene.indicators.areas import pixel_areas
@@ -195,7 +196,7 @@ class ClassChange:
                     source: dict(zip(names, map(float, row), strict=True))
                     for source, row in zip(names, self.joint.pairs, strict=True)
                 },
-                "sharpness_of_probabilities": self.joint.sharpness,
+                **sharpness_results(self.joint.sharpness),
             }
         return found
 

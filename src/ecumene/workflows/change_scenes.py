@@ -23,7 +23,8 @@ from ecumene.mapping.layers import OUTLIER, VALID
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.scenes.common_names import common_bands
 from ecumene.scenes.contract import SceneSource
-from ecumene.scenes.grid import lattice_offset, window_geobox
+from ecumene.scenes.grid import same_grid, window_geobox
+from ecumene.scenes.intensity import as_power
 from ecumene.scenes.masks import clear_sky
 from ecumene.scenes.reading import read_bands
 
@@ -78,11 +79,9 @@ class ScenePair:
             if self.mask_clouds and source.mask is not None:
                 valid &= clear_sky(source, grid)
             units = {band.name: band.unit for band in source.bands}
-            for band, name in zip(values, names, strict=True):
-                if units[name] == "dB":
-                    np.power(10.0, band / 10.0, out=band)
-                elif self.radar and units[name] == "amplitude":
-                    np.square(band, out=band)
+            if self.radar:
+                for band, name in zip(values, names, strict=True):
+                    band[:] = as_power(band, units[name])
             images.append(values)
         return images[0], images[1], valid
 
@@ -120,7 +119,9 @@ def pair_scenes(
     """
     before, after = two_scenes(sources)
     check_pair(before, after, align)
-    chosen, notes = _bands(before, after, method, bands)
+    chosen, notes = _bands(before, after, bands)
+    if method != "auto":
+        _require_comparable(before, after, method, len(chosen))
     return ScenePair(before, after, chosen, before.geobox, mask_clouds, notes)
 
 
@@ -150,8 +151,7 @@ def check_pair(before: SceneSource, after: SceneSource, align: bool) -> None:
         ConfigurationError: If the dates are equal or run backwards.
         ContractError: If grids differ and may not.
     """
-    offset = lattice_offset(after.geobox, before.geobox)
-    if not align and (offset != (0, 0) or after.geobox.shape != before.geobox.shape):
+    if not align and not same_grid(after.geobox, before.geobox):
         raise ContractError(
             f"{before.id} and {after.id} lie on different grids ({_grid(before)}; {_grid(after)}); add --align to "
             "bring the second onto the grid of the first."
@@ -171,10 +171,16 @@ def _grid(scene: SceneSource) -> str:
     return f"{height} x {width} pixels of {step:g} in {scene.geobox.crs}"
 
 
-def _require_comparable(before: SceneSource, after: SceneSource, method: str) -> None:
+def _require_comparable(before: SceneSource, after: SceneSource, method: str, bands: int) -> None:
     """Refuse scenes of two instruments or levels where the method compares their values as they are."""
     if method in ACROSS_SENSORS:
         return
+    if bands == 1 and (before.sensor, before.level) != (after.sensor, after.level):
+        raise ContractError(
+            f"The scenes are of {before.sensor} {before.level} and {after.sensor} {after.level} with one band to "
+            "compare, which no method brings to one radiometry; give scenes of one sensor and level, or map both and "
+            "compare the maps."
+        )
     if before.sensor != after.sensor:
         raise ContractError(
             f"The scenes are of {before.sensor} and {after.sensor}, whose values the method {method} cannot compare; "
@@ -188,7 +194,7 @@ def _require_comparable(before: SceneSource, after: SceneSource, method: str) ->
 
 
 def _bands(
-    before: SceneSource, after: SceneSource, method: str, wanted: Sequence[str] | None
+    before: SceneSource, after: SceneSource, wanted: Sequence[str] | None
 ) -> tuple[dict[str, tuple[str, str]], tuple[str, ...]]:
     """Return pairs of bands by name, and notes."""
     if before.quantity != after.quantity:
@@ -196,8 +202,6 @@ def _bands(
             f"{before.id} is {before.quantity} and {after.id} is {after.quantity}; compare scenes of one kind, or map "
             "both and compare the maps."
         )
-    if method != "auto":
-        _require_comparable(before, after, method)
     if before.sensor == after.sensor:
         shared = {name: (name, name) for name in before.band_names if name in after.band_names}
         common = {band: name for name, band in common_bands(before.sensor, before.band_names).items()}
@@ -237,7 +241,7 @@ def choose_method(pair: ScenePair, method: str, options: Mapping[str, Any]) -> t
         if options:
             raise ConfigurationError("Options belong to a method; name it with --method.")
         found, reason = _usual_method(pair)
-        _require_comparable(pair.before, pair.after, found)
+        _require_comparable(pair.before, pair.after, found, len(pair.bands))
         return found, reason
     info = change_method_info(method)
     if info.intensities and not pair.radar:

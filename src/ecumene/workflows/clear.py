@@ -52,7 +52,7 @@ def clear_scenes(
     Args:
         scenes: Optical acquisitions of one sensor and level, in any order.
         out: Folder: of the product where one date is wanted, else with a folder for every date.
-        radar: Radar acquisitions; each date uses the nearest within 12 days.
+        radar: Radar acquisitions; each date, and a wanted day that is none of them, uses the nearest within 12 days.
         method: `auto`, one of `ecumene.restoration.methods.METHODS`, or `spatial`.
         model: Folder of a trained model instead of a method; it maps the dates to reflectances with variances.
         date: `all` dates, or one day (YYYY-MM-DD), which need not be among them.
@@ -78,7 +78,7 @@ def clear_scenes(
         scenes, radar, mask_clouds=mask_clouds, radar_declaration=radar_declaration or {}, **declaration
     )
     targets = choose_targets(source, date)
-    if len(source.days) == 1 and not source.radar and model is None and method != SPATIAL:
+    if len(source.days) == 1 and source.radar is None and model is None and method != SPATIAL:
         raise ConfigurationError(
             "One date alone cannot be filled; give more dates, radar by --radar, a trained --model, or "
             "--method spatial."
@@ -88,14 +88,16 @@ def clear_scenes(
         check_free(folder, overwrite)  # before the work; folders are made when there is something to put into them
     progress(0, 1, "learning")
     sample = take_sample(source, seed)
+    if targets[0].index is None:  # the one day that is wanted is none of the dates
+        source = source.for_day(targets[0].day)
     make = _filler_maker(source, sample, targets, method, model, seed, keep_observed)
-    inputs = input_records(source.stack.sources)
     parameters = {"method": method if model is None else "model", "keep_observed": keep_observed, "seed": seed}
     products = []
     for target, folder in zip(targets, folders, strict=True):
         check_free(folder, overwrite)
         with make(target, folder) as filler:
-            product = clear_product(filler, parameters, edge=tile_edge(source), inputs=inputs)
+            read = filler.source
+            product = clear_product(filler, parameters, edge=tile_edge(read), inputs=input_records(read.sources))
             products.append(write_clear_product(folder, product, filler, progress))
     if len(products) > 1:
         write_list(Path(out), products)
@@ -115,17 +117,13 @@ def _filler_maker(
     noise, spread = noise_of(source, sample), spread_of(sample)
     if model is not None:
         from ecumene.workflows.clear_model import model_filler, open_restoration_model
-        from ecumene.workflows.clear_model_trust import RestorationRun, hold_out_model, windows_of
+        from ecumene.workflows.clear_model_trust import trust_on_series
 
         bundle = open_restoration_model(model, source)
-        run = RestorationRun(bundle)
-        windows = windows_of(source, bundle) if run.hides else []
-        held = {
-            whole: hold_out_model(run, windows, whole=whole, seed=seed)
-            for whole in sorted({is_hidden(sample, target.index) for target in targets})
-        }
+        kinds = sorted({is_hidden(sample, target.index) for target in targets})
+        trust = trust_on_series(bundle, source, kinds, seed=seed)
         return lambda target, folder: model_filler(
-            bundle, source, target, folder, keep_observed, noise, spread, held[is_hidden(sample, target.index)]
+            bundle, source, target, folder, keep_observed, noise, spread, trust[is_hidden(sample, target.index)]
         )
     if method == SPATIAL:
         from ecumene.workflows.clear_spatial import spatial_filler

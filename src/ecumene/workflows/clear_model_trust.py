@@ -13,13 +13,12 @@ from ecumene.core.window import Window
 from ecumene.models.bundle import Model
 from ecumene.objectives.arrays import to_numpy
 from ecumene.restoration.cloud_simulation import cover_field
-from ecumene.restoration.holdout import COVER, HeldOut
+from ecumene.restoration.holdout import COVER, Calibration, HeldOut, calibrate
+from ecumene.workflows.restoration_statement import fills_given_date, stated_of
 
 if TYPE_CHECKING:
     from ecumene.workflows.clear_scenes import ClearInput
 
-STATEMENT = "restoration"
-"""Key of `ModelSpec.training` under which a model says what it restores."""
 _EDGE, _WINDOWS, _FEWEST = 192, 6, 200
 _BLOCK = 12  # edge of a block in pixels, for windows of `_EDGE`
 
@@ -45,13 +44,13 @@ class RestorationRun:
     def __init__(self, model: Model, backend: str = "torch") -> None:
         """Load what executes the model."""
         self.model = model
-        self.stated: dict[str, Any] = dict(model.spec.training.get(STATEMENT, {}))
+        self.stated = stated_of(model.spec)
         self._executor = model.executor(backend, "fp32", None)
 
     @property
     def hides(self) -> bool:
         """Whether it fills a given date whose hidden pixels have no data, so that hiding some shows how well."""
-        return self.stated.get("target_date") == "first-date" and self.stated.get("clouds") == "masked"
+        return fills_given_date(self.stated)
 
     def order(self, days: NDArray[np.float64], date: int) -> list[int]:
         """Return the dates that it sees: the wanted one first, then the nearest ones."""
@@ -124,6 +123,53 @@ def hold_out_model(
     )
     groups = np.concatenate([part[3] for part in parts])
     return HeldOut(means, deviations, truths, groups, np.full(len(groups), np.nan))
+
+
+@dataclass(frozen=True)
+class SeriesTrust:
+    """What the hidden clear pixels of a series say of a model.
+
+    Attributes:
+        calibration: Of its error bars, in the order of the scenes' bands.
+        scores: Its errors.
+    """
+
+    calibration: Calibration
+    scores: dict[str, float]
+
+
+def trust_on_series(
+    model: Model, source: ClearInput, kinds: Sequence[bool], *, seed: int = 0
+) -> dict[bool, SeriesTrust | None]:
+    """Try a model on hidden clear pixels of a series.
+
+    Args:
+        model: Its bands are among those of the series.
+        source: The series.
+        kinds: Whether whole dates are hidden, once for each kind that is wanted.
+        seed: Of the clouds.
+
+    Returns:
+        For each kind what was found; None if the model cannot be tried so, or nothing could be hidden.
+    """
+    if not fills_given_date(stated_of(model.spec)):
+        return dict.fromkeys(kinds)
+    run = RestorationRun(model)
+    windows = windows_of(source, model)
+    order = band_order(model, source.bands)
+    found: dict[bool, SeriesTrust | None] = {}
+    for whole in kinds:
+        held = hold_out_model(run, windows, whole=whole, seed=seed)
+        if held is not None:
+            held = replace(held, mean=held.mean[order], deviation=held.deviation[order], truth=held.truth[order])
+        found[whole] = None if held is None else SeriesTrust(calibrate(held), held.scores())
+    return found
+
+
+def band_order(model: Model, bands: Sequence[str]) -> list[int]:
+    """Return the place of each band among those that the model restores."""
+    restored = list(stated_of(model.spec)["bands"])
+    return [restored.index(band) for band in bands]
 
 
 def windows_of(source: ClearInput, model: Model) -> list[SeriesWindow]:

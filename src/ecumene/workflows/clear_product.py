@@ -20,6 +20,7 @@ from ecumene.restoration.contract import STATE_CLASSES
 from ecumene.viewer.charts import Axis, Chart, ChartTable, Series
 from ecumene.workflows.array_product import ExtraFile
 from ecumene.workflows.clear_picture import ClearPicture
+from ecumene.workflows.clear_radar import RADAR_DAYS
 from ecumene.workflows.number_layers import flag_layers
 from ecumene.workflows.streamed_product import Afterwards, StreamedProduct, write_streamed_product
 
@@ -70,7 +71,10 @@ def clear_product(
         time = f"{day}T12:00:00Z" if index is None else time_text(source.stack.times[index])
     lineage, figures = filler.account()
     dates = [None if moment is None else str(moment)[:10] for moment in source.stack.times]
-    results = {"day": day, "dates": dates, "notes": list(source.notes), "method": filler.method, **figures}
+    results: dict[str, Any] = {"day": day, "dates": dates, "notes": list(source.notes), "method": filler.method}
+    if source.radar is not None:
+        results["radar"] = radar_facts(filler)
+    results |= figures
     return StreamedProduct(
         name="clear",
         title="Clear sky" if day is None else f"Clear sky on {day}",
@@ -87,6 +91,17 @@ def clear_product(
         results=results,
         everywhere=("state", "uncertainty"),
     )
+
+
+def radar_facts(filler: Filler) -> dict[str, Any]:
+    """Return which radar stands for the wanted day and for each date, and how far away it may be."""
+    source, stands = filler.source, filler.source.radar_of(filler.target)
+    times = () if source.radar is None else source.radar.times
+    return {
+        "day": None if stands is None else str(stands)[:10],
+        "dates": [None if time is None else str(time)[:10] for time in times],
+        "most_days_apart": RADAR_DAYS,
+    }
 
 
 def write_clear_product(folder: Path, product: StreamedProduct, filler: Filler, progress: Progress) -> Product:

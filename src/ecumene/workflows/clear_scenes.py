@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import ConfigurationError, ContractError, LabelError
+from ecumene.core.errors import ContractError, LabelError
 from ecumene.core.window import Window
-from ecumene.restoration.contract import Sample, SeriesPixels
+from ecumene.restoration.contract import Sample, SeriesPixels, Target
 from ecumene.scenes.common_names import common_bands
 from ecumene.scenes.contract import Channel, SceneSource
+from ecumene.scenes.intensity import as_decibels
 from ecumene.scenes.masks import with_rule_mask
 from ecumene.scenes.stack import SceneStack, align_scenes
+from ecumene.workflows.clear_radar import (
+    RADAR_DAYS,
+    RadarDates,
+    assign_radar,
+    check_radar,
+    day_of,
+    far_note,
+    without_fill,
+)
 from ecumene.workflows.stacks import Paths, open_sources
 
-RADAR_DAYS = 12.0
-"""Days between an optical date and the radar that stands for it; further away there is none (one repeat cycle)."""
-_LEAST_POWER = 1e-10  # floor before the logarithm
 _SAMPLE, _WINDOWS, _EDGE = 40_000, 64, 256
 
 
@@ -32,16 +39,16 @@ class ClearInput:
         stack: Optical channels first, then radar; clouds are NaN.
         optical: Number of optical channels.
         days: `[T]`, days since 1970-01-01, with fractions.
-        radar_missing: `[T]`, no radar acquisition is near enough.
-        radar_power: Whether radar is linear power, to be turned into dB.
+        radar: Which radar stands for which date; None without radar.
+        wanted: The radar acquisition of a wanted day that is none of the dates; None: no such day, or no radar near it.
         notes: What a user should know.
     """
 
     stack: SceneStack
     optical: int
     days: NDArray[np.float64]
-    radar_missing: NDArray[np.bool_]
-    radar_power: bool
+    radar: RadarDates | None = None
+    wanted: SceneStack | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -55,9 +62,11 @@ class ClearInput:
         return tuple(channel.band for channel in self.channels)
 
     @property
-    def radar(self) -> bool:
-        """Whether there is radar."""
-        return len(self.stack.channels) > self.optical
+    def sources(self) -> tuple[SceneSource, ...]:
+        """All scenes that are read, each once."""
+        wanted = () if self.wanted is None else self.wanted.sources
+        known = self.stack.sources
+        return (*known, *(scene for scene in wanted if not any(scene is other for other in known)))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -71,17 +80,35 @@ class ClearInput:
         image = block.image.reshape(dates, -1, height * width)
         optical = image[:, : self.optical]
         clear = np.asarray(np.isfinite(optical).all(axis=1), np.bool_)
-        radar = self._decibels(image[:, self.optical :]) if self.radar else None
-        return SeriesPixels(np.where(clear[:, None], optical, np.float32(np.nan)), clear, self.days, radar)
+        radar, wanted = None, None
+        if self.radar is not None:
+            radar = _decibels(image[:, self.optical :], self.radar.unit)
+        if self.radar is not None and self.wanted is not None:
+            found, _ = self.wanted.read_intact(window)
+            wanted = _decibels(found.image.reshape(1, -1, height * width), self.radar.unit)[0]
+        return SeriesPixels(np.where(clear[:, None], optical, np.float32(np.nan)), clear, self.days, radar, wanted)
 
-    def _decibels(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return radar in dB, NaN where there is none: exact zeros in all polarisations are fill, no measurement."""
-        empty = (values == 0.0).all(axis=1) | ~np.isfinite(values).all(axis=1)
-        empty |= self.radar_missing[:, None]
-        if self.radar_power:
-            with np.errstate(invalid="ignore"):
-                values = np.float32(10.0) * np.log10(np.maximum(values, np.float32(_LEAST_POWER)))
-        return np.where(empty[:, None], np.float32(np.nan), values).astype(np.float32)
+    def at(self, index: int) -> ClearInput:
+        """Return one optical date alone, without radar."""
+        keys = [channel.key for channel in self.channels]
+        return ClearInput(self.stack.at(index).select(keys), self.optical, self.days[index : index + 1])
+
+    def for_day(self, day: float) -> ClearInput:
+        """Return the same dates with the radar of a day that is none of them, if there is one near enough."""
+        if self.radar is None:
+            return self
+        place, lag = self.radar.nearest(day)
+        if lag > RADAR_DAYS:
+            note = far_note(str(np.datetime64(int(np.floor(day)), "D")), lag)
+            return replace(self, wanted=None, notes=(*self.notes, note))
+        names = [f"{channel.sensor}/{channel.band}" for channel in self.stack.channels[self.optical :]]
+        return replace(self, wanted=self.radar.acquisitions.at(place).select(names))
+
+    def radar_of(self, target: Target) -> np.datetime64 | None:
+        """Return when the radar that stands for a day was acquired; None without, or where its file has no date."""
+        if target.index is None:
+            return None if self.wanted is None else self.wanted.times[0]
+        return None if self.radar is None else self.radar.times[target.index]
 
     def true_colour(self) -> tuple[str, str, str]:
         """Return the bands shown as red, green and blue; the first one for all three where these are not known."""
@@ -89,6 +116,12 @@ class ClearInput:
         if {"red", "green", "blue"} <= set(found):
             return found["red"], found["green"], found["blue"]
         return (self.bands[0],) * 3
+
+
+def _decibels(values: NDArray[np.float32], unit: str) -> NDArray[np.float32]:
+    """Return radar `[T, R, P]` in dB, NaN in all polarisations where one has no measurement."""
+    found = as_decibels(without_fill(values), unit)
+    return np.where(np.isfinite(found).all(axis=1, keepdims=True), found, np.float32(np.nan)).astype(np.float32)
 
 
 def open_clear_input(
@@ -122,55 +155,14 @@ def open_clear_input(
     if mask_clouds:
         optical = tuple(with_rule_mask(source) for source in optical)
     waves = () if radar is None else open_sources(radar, **radar_declaration)
-    _check_radar(waves, optical)
+    check_radar(waves, optical)
     stack = align_scenes([*optical, *waves], mask_clouds=mask_clouds)
     number = sum(channel.sensor == optical[0].sensor for channel in stack.channels)
-    days = np.array([_day(time) for time in stack.times])
-    missing, notes = _radar_lags(stack, number, days)
-    if missing.any():  # no reader of the stack is to see radar of another season
-        frames = tuple(
-            replace(frame, mosaics=tuple(m for m in frame.mosaics if m[0].quantity != "backscatter")) if far else frame
-            for frame, far in zip(stack.frames, missing, strict=True)
-        )
-        stack = replace(stack, frames=frames)
-    power = bool(waves) and waves[0].unit != "dB"
-    return ClearInput(stack, number, days, missing, power, notes)
-
-
-def _check_radar(waves: Sequence[SceneSource], optical: Sequence[SceneSource]) -> None:
-    for wave in waves:
-        if wave.quantity != "backscatter" or wave.unit not in {"dB", "linear power"}:
-            raise ContractError(
-                f"Radar scene {wave.id} is {wave.quantity} in {wave.unit}; give backscatter in dB or linear power."
-            )
-        if wave.time is None and len(optical) > 1:
-            raise ConfigurationError(f"Radar scene {wave.id} has no date; declare it with --radar-time.")
-        if {b.name for b in wave.bands} != {b.name for b in waves[0].bands}:
-            raise ContractError(f"The radar scenes {waves[0].id} and {wave.id} have other polarisations; use the same.")
-
-
-def _day(time: np.datetime64 | None) -> float:
-    """Return a time in days since 1970-01-01; 0 for a single scene without one."""
-    return 0.0 if time is None else float(time.astype("datetime64[s]").astype(np.int64)) / 86400.0
-
-
-def _radar_lags(
-    stack: SceneStack, optical: int, days: NDArray[np.float64]
-) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Return for which dates no radar is near enough, and what to say about it."""
-    missing = np.zeros(len(days), bool)
-    if len(stack.channels) == optical:
-        return missing, ()
-    notes = []
-    for position, frame in enumerate(stack.frames):
-        mosaic = next(m for m in frame.mosaics if m[0].sensor != stack.channels[0].sensor)
-        if mosaic[0].time is None or frame.time is None:
-            continue
-        lag = abs(_day(mosaic[0].time) - days[position])
-        if lag > RADAR_DAYS:
-            missing[position] = True
-            notes.append(f"{str(frame.time)[:10]} has no radar within {RADAR_DAYS:.0f} days (nearest: {lag:.0f}).")
-    return missing, tuple(notes)
+    days = np.array([day_of(time) for time in stack.times])
+    if not waves:
+        return ClearInput(stack, number, days)
+    stack, assigned, notes = assign_radar(stack, waves, days)
+    return ClearInput(stack, number, days, assigned, notes=notes)
 
 
 def take_sample(source: ClearInput, seed: int = 0) -> Sample:
@@ -191,7 +183,9 @@ def take_sample(source: ClearInput, seed: int = 0) -> Sample:
         parts.append(pixels.take(chosen))
         rows.append(window.row + chosen // window.width)
         cols.append(window.col + chosen % window.width)
-    radar = np.concatenate([p.radar for p in parts if p.radar is not None], axis=2) if source.radar else None
+    radar = (
+        np.concatenate([p.radar for p in parts if p.radar is not None], axis=2) if source.radar is not None else None
+    )
     if radar is not None and not np.isfinite(radar).any():
         raise LabelError("The radar has no measurement (only zeros or no data) near these dates; check its files.")
     series = SeriesPixels(

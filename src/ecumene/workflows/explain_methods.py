@@ -100,7 +100,7 @@ def decided(scores: Scores, stack: Stack, place: Place, channel: int | None, adv
     if channel is not None:
         return channel
     found = all_scores(scores, seen)[:, row, col]
-    return int(found.argmax()) if scores.layer.role == "probability" else 0
+    return int(scores.shown(found[None])[0]) if scores.layer.role == "probability" else 0
 
 
 @dataclass(frozen=True)
@@ -156,12 +156,12 @@ def area_effects(
         whole = all_scores(scores, seen)
         effects = occlusion_effects(scores, seen.image, seen.dates, groups, occluder)[(..., *inner)]
         whole = whole[(slice(None), *inner)]
-        mapped[outer], valid[outer] = whole.argmax(axis=0), seen.valid[inner]
+        mapped[outer], valid[outer] = scores.shown(whole[None])[0], seen.valid[inner]
         chosen = mapped[outer] if channel is None else np.full(whole.shape[1:], channel)
         target[outer] = chosen
         score[outer] = np.take_along_axis(whole, chosen[None], axis=0)[0]
         falls[(slice(None), *outer)] = np.take_along_axis(effects, chosen[None, None], axis=1)[:, 0]
-        hidden[(slice(None), *outer)] = (whole[None] - effects).argmax(axis=1)
+        hidden[(slice(None), *outer)] = scores.shown(whole[None] - effects)
         progress(number + 1, len(tiles), "occlusion")
     falls[:, ~valid] = NAN
     score[~valid] = NAN

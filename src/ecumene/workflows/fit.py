@@ -17,6 +17,7 @@ from ecumene.core.progress import Progress
 from ecumene.legends import Legend
 from ecumene.models.bundle import Model
 from ecumene.models.contract import InputBand, ModelSpec
+from ecumene.models.row_features import RowFeatures
 from ecumene.objectives import Members, build_objective
 from ecumene.objectives.contract import Objective
 from ecumene.samples.contract import IGNORE, Part
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from ecumene.samples.augmentation import Augmentation
     from ecumene.training.from_bundle import Beginning, Start
     from ecumene.training.options import TrainingOptions
+
+
+Table = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Rows of features `[N, F]` and their classes `[N]`."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,8 @@ def remove_training_files(out: Path) -> None:
 
 
 FEWEST_EPOCHS = 8
+BY_SENSOR = "by sensor"
+"""What a system says as `streams` of its network: one stream a sensor."""
 
 
 def epochs_within(steps: int, samples: int, training: Mapping[str, Any]) -> int:
@@ -296,7 +303,7 @@ def _start(
     if isinstance(initial, Beginning):
         return start_from(initial, name, inputs, objective)
     arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
-    if arguments.get("streams") == "by sensor":
+    if arguments.get("streams") == BY_SENSOR:
         arguments["streams"] = sensor_streams(inputs)
     return Start(arguments, inputs, dict(initial or {}), tuple(frozen))
 
@@ -309,9 +316,11 @@ def sensor_streams(inputs: Sequence[InputBand]) -> list[list[int]]:
     return list(streams.values())
 
 
-def _pixel_table(patches: PatchSet) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Flatten single-pixel patches to `[N, T*C]` with NaN where a date is missing, and class indices."""
-    image = patches.image.reshape(len(patches), -1).astype(np.float32)
+def _pixel_table(patches: PatchSet, features: RowFeatures) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return rows `[N, F]` of single-pixel patches with NaN where something is missing, and class indices."""
+    image = features.composed(patches.image)
+    bands = image.reshape(len(image), -1, 1, 1).astype(np.float32)
+    image = features.extended(bands, patches.channels)[..., 0, 0]
     target = patches.mask.reshape(len(patches)).astype(np.int64)
     keep = target != IGNORE
     return image[keep], target[keep]
@@ -330,8 +339,12 @@ def fit_rows(
         data: Single pixels.
         seed: Of everything random.
     """
-    features, target = _pixel_table(data[Part.TRAIN])
-    return fit_table(system, objective, inputs, dates, (features, target), seed)
+    features = RowFeatures.from_config(system.row_features)
+    chooses = "runs" in system.training  # others do not look at the validation part
+    validation = _pixel_table(data[Part.VALIDATION], features) if chooses else None
+    return fit_table(
+        system, objective, inputs, dates, _pixel_table(data[Part.TRAIN], features), seed, validation=validation
+    )
 
 
 def fit_table(
@@ -339,8 +352,9 @@ def fit_table(
     objective: Objective,
     inputs: tuple[InputBand, ...],
     dates: int,
-    table: tuple[NDArray[np.float32], NDArray[np.int64]],
+    table: Table,
     seed: int,
+    validation: Table | None = None,
 ) -> Fitted:
     """Fit trees or a support vector machine on rows of features `[N, F]` with their classes `[N]`.
 
@@ -351,26 +365,40 @@ def fit_table(
         dates: Dates of a row.
         table: Rows and classes.
         seed: Of everything random.
+        validation: Rows and classes that choose among several forests, where the system grows several.
     """
     from ecumene.training.fit_svm import fit_svm
-    from ecumene.training.fit_trees import fit_boosting, fit_forest
+    from ecumene.training.fit_trees import best_forest, fit_boosting, fit_forest
 
     features, target = table
     learners: dict[str, Callable[..., str | dict[str, NDArray[Any]]]]
     learners = {"forest": fit_forest, "boosting": fit_boosting, "svm": fit_svm}
-    fitted = learners[system.kind](features, target, n_classes=objective.n_outputs, seed=seed, **system.training)
+    summary: dict[str, Any] = {"pixels": len(target)}
+    fitted: str | dict[str, NDArray[Any]]
+    if "runs" in system.training:
+        if validation is None:
+            raise ConfigurationError(f"{system.name} chooses among forests and needs a validation part.")
+        fitted, runs = best_forest(features, target, validation, objective.n_outputs, seed, **system.training)
+        summary["validation_accuracy_of_runs"] = runs
+    else:
+        fitted = learners[system.kind](features, target, n_classes=objective.n_outputs, seed=seed, **system.training)
     return Fitted(
         system=system,
         objective=objective,
         inputs=inputs,
         architecture={
             "name": system.name,
-            "arguments": {"n_features": features.shape[1], "n_dates": dates, **system.training},
+            "arguments": {
+                "n_features": features.shape[1],
+                "n_dates": dates,
+                **system.training,
+                **({"features": system.row_features} if system.row_features else {}),
+            },
         },
-        temporal=dates > 1,
+        temporal=dates > 1 or RowFeatures.from_config(system.row_features).yearly_median,
         stride=1,
         margin=0,
         weights={} if isinstance(fitted, str) else fitted,
         booster=fitted if isinstance(fitted, str) else None,
-        summary={"pixels": len(target)},
+        summary=summary,
     )

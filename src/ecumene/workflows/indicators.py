@@ -276,13 +276,13 @@ def _notes(cities: Sequence[City], errors: ErrorSources, maps: Mapping[int, Buil
     ]
     notes += [
         f"{city.name}: {1 - city.measured.known_share:.1%} of its area have no class in one of the years and are left "
-        "out of all areas."
+        "out of all areas and of the population."
         for city in cities
         if 0 < city.measured.known_share < 0.999
     ]
     thin = [(city.name, min(entry.persons_known for entry in city.measured.years.values())) for city in cities]
     notes += [
-        f"{name}: the population is known for {share:.1%} of its pixels; where it is not, nobody is counted."
+        f"{name}: the population is known for {share:.1%} of the pixels that have a class; elsewhere nobody is counted."
         for name, share in thin
         if share < 0.999
     ]

@@ -43,8 +43,8 @@ class CityYear:
         built_m2: Mapped built-up area.
         expected: Built-up area from the map's probabilities with its interval, or None.
         measured_errors: Whether the interval rests on calibration blocks; if not, errors count as shared within 1 km.
-        persons: Population.
-        persons_known: Share of the city's pixels at which the population is known.
+        persons: Population of the pixels that have a class in all years, as the built-up area is theirs.
+        persons_known: Share of these pixels at which the population is known.
         landscape: Metrics of the map's classes.
     """
 
@@ -98,8 +98,10 @@ class _Collector:
         self.with_probability = dict.fromkeys(years, False)
         self.total = self.known = 0.0
 
-    def add(self, window: Window, grid: Window, inside: NDArray[np.bool_], areas: NDArray[np.float64]) -> None:
-        """Add a strip; `inside` has one pixel around it."""
+    def add(
+        self, window: Window, grid: Window, inside: NDArray[np.bool_], areas: NDArray[np.float64]
+    ) -> NDArray[np.bool_]:
+        """Add a strip, and return its pixels that have a class in all years; `inside` has one pixel around it."""
         read = {year: padded_codes(source, window, 1, grid) for year, source in self.maps.items()}
         known = inside.copy()
         for _, usable in read.values():
@@ -124,6 +126,7 @@ class _Collector:
             if table is not None:
                 table.add(read[before][0][core], read[after][0][core], here, full)
         self._losses(chances, read, built, here, full)
+        return np.asarray(here)
 
     def _chances(self, window: Window) -> dict[int, dict[str, NDArray[np.float64]]]:
         """Return the probabilities of built-up land and of the groups of every year that has any; each read once."""
@@ -158,7 +161,7 @@ class _Collector:
     def result(
         self, persons: Mapping[int, float], persons_known: Mapping[int, float], confidence: float
     ) -> CityMeasurements:
-        """Return everything, with persons and the share of pixels with persons by year."""
+        """Return everything, with persons and the share of the pixels at which they are known, by year."""
         years = {}
         for year, source in self.maps.items():
             areas = self.areas[year]
@@ -221,13 +224,12 @@ def measure_city(
     persons, seen, pixels = dict.fromkeys(maps, 0.0), dict.fromkeys(maps, 0), 0
     for window in _strips(geometry, geobox, grid, block):
         inside = _burn(geometry, geobox, window.pad(1))
-        collector.add(window, grid, inside, pixel_areas(geobox, window))
-        core = inside[1:-1, 1:-1]
-        pixels += int(core.sum())
+        here = collector.add(window, grid, inside, pixel_areas(geobox, window))
+        pixels += int(here.sum())
         for year, population in populations.items():
             found, usable = population.persons(window)
-            persons[year] += float(found[core].sum())
-            seen[year] += int((usable & core).sum())
+            persons[year] += float(found[here].sum())
+            seen[year] += int((usable & here).sum())
     known = {year: count / pixels if pixels else 0.0 for year, count in seen.items()}
     return collector.result(persons, known, confidence)
 

@@ -25,11 +25,13 @@ from ecumene.core.progress import Progress, silent
 from ecumene.core.threads import available_threads
 from ecumene.mapping.choosing import TREES
 from ecumene.mapping.options import MapOptions
+from ecumene.mapping.plan import share_cores
 from ecumene.models.bundle import Model
 from ecumene.models.contract import ModelSpec
 from ecumene.scenes.contract import SceneSource
 from ecumene.workflows.stacks import Declaration
 
+_BATCHES = 1 << 20  # of a collection: enough for all executors
 _OF_THE_RUN = {"workers", "threads", "overwrite", "backend", "precision"}
 
 
@@ -122,7 +124,7 @@ def plan_collection(
     masked = source.get("mask_clouds")
     if masked is None:
         masked = bool(spec.training.get("mask_clouds", True))
-    threads = chosen.threads or _threads(address)
+    threads = chosen.threads or _threads(address, chosen, spec)
     settings = Settings(
         model=spec.name,
         model_checksum=bundle.checksum,
@@ -150,11 +152,26 @@ def _composite(text: str | None, spec: ModelSpec) -> CompositeKind:
     raise ConfigurationError(f"The composite {wanted!r} is unknown; choose one of {', '.join(COMPOSITES)}.")
 
 
-def _threads(address: Address | None) -> int:
-    """Threads of an executor: this machine's share of a worker; one where the workers are elsewhere."""
+def _threads(address: Address | None, options: MapOptions, spec: ModelSpec) -> int:
+    """Threads of an executor: as of a single map, or a worker's share of this machine, or one for workers elsewhere."""
     if address is None:
-        return available_threads()
+        backend = options.backend if spec.kind == "network" else spec.kind
+        return share_cores(options, _BATCHES, backend)[1]
     return 1 if address.workers is None else max(1, available_threads() // address.workers)
+
+
+def count_executors(settings: Settings, options: MapOptions, address: Address | None) -> int:
+    """Return how many executors run side by side on a tile.
+
+    Args:
+        settings: With the threads of an executor, which a store that is continued keeps.
+        options: What the user chose.
+        address: Of a cluster, whose workers have one executor each; None: this process.
+    """
+    if address is not None:
+        return 1
+    most = share_cores(options, _BATCHES, settings.backend)[0]
+    return most if options.workers is not None else max(1, min(most, available_threads() // settings.threads))
 
 
 def _find(
@@ -219,10 +236,11 @@ def map_collection(
     store = open_store(out)
     plan = plan_collection(bundle, declaration=declaration, options=chosen, cluster=cluster, **source)
     store.prepare()
-    plan, bundle = _settle(store, plan, chosen, bundle)
+    plan, bundle = _settle(store, plan, chosen, bundle, count_executors(plan.settings, chosen, address))
     if address is None:
         shared = SharedModel(bundle, plan.settings.model_checksum)
-        summary = run_here(plan.units, plan.settings, store, shared, progress=progress)
+        executors = count_executors(plan.settings, chosen, address)
+        summary = run_here(plan.units, plan.settings, store, shared, executors=executors, progress=progress)
     else:
         summary = run_on_cluster(plan.units, plan.settings, str(out), bundle, address, progress=progress)
     if len(summary.failures) == len(plan.units):
@@ -242,7 +260,9 @@ def error_of(outcome: Outcome) -> EcumeneError:
     return ProductError(outcome.message)
 
 
-def _settle(store: Store, plan: CollectionPlan, options: MapOptions, model: Model) -> tuple[CollectionPlan, Model]:
+def _settle(
+    store: Store, plan: CollectionPlan, options: MapOptions, model: Model, executors: int
+) -> tuple[CollectionPlan, Model]:
     """Agree with what the store holds: begin, go on, or refuse; what was left to the machine is the store's.
 
     Returns:
@@ -261,15 +281,16 @@ def _settle(store: Store, plan: CollectionPlan, options: MapOptions, model: Mode
                 "use --overwrite to replace it, or another --out."
             )
         if not different and (not options.overwrite or _same_units(store, plan, kept)):
-            return _settled(replace(plan, settings=kept), model)
+            return _settled(replace(plan, settings=kept), model, executors)
     if options.overwrite:
         _refuse_if_busy(store)
         store.clear_tiles()
         store.prepare()
-    settled, executed = _settled(plan, model)
+    settled, executed = _settled(plan, model, executors)
     if store.create_text(name, settled.settings.text()):
         return settled, executed
-    return _settle(store, plan, options.model_copy(update={"overwrite": False}), model)  # another run was first
+    # Another run was first.
+    return _settle(store, plan, options.model_copy(update={"overwrite": False}), model, executors)
 
 
 def _refuse_if_busy(store: Store) -> None:
@@ -282,8 +303,8 @@ def _refuse_if_busy(store: Store) -> None:
         )
 
 
-def _settled(plan: CollectionPlan, model: Model) -> tuple[CollectionPlan, Model]:
-    settings, model = settle_execution(plan.settings, plan.units, model)
+def _settled(plan: CollectionPlan, model: Model, executors: int) -> tuple[CollectionPlan, Model]:
+    settings, model = settle_execution(plan.settings, plan.units, model, executors=executors)
     return replace(plan, settings=settings), model
 
 

@@ -18,7 +18,9 @@ from ecumene.systems import System, get_system
 from ecumene.training.provenance import git_revision, make_inputs, versions
 from ecumene.workflows.calibrate import fit_trust
 from ecumene.workflows.evaluate import evaluate_classifier
+from ecumene.workflows.export import check_graphs
 from ecumene.workflows.fit import (
+    BY_SENSOR,
     Fitted,
     class_objective,
     fit_network_system,
@@ -87,10 +89,15 @@ def train_pairs(
     if chosen.reads != "pair" or members.method == "laplace":
         what = "reads no pairs of dates" if chosen.reads != "pair" else "cannot sample its last layer on drawn windows"
         raise ConfigurationError(f"{system} {what}; choose another --system or --uncertainty.")
+    if onnx:
+        check_graphs(chosen, int8=False)
     options = {**chosen.data_options, **(data_options or {})}
     wanted = options.pop("test", None)
     data = open_pair_set(data_set or (chosen.data_sets or ("oscd",))[0], folder, **options)
     test, notes = choose_test(data, wanted)
+    sensors = {channel.sensor for channel in data.channels}
+    if chosen.network_arguments.get("streams") == BY_SENSOR and len(sensors) == 1:
+        notes.append(f"All bands are of {sensors.pop()}, so that {chosen.name} has one stream instead of one a sensor.")
     parts = split_regions([data.read(name) for name in data.names], test, seed=seed)
     fitted, train = fit_pairs(
         chosen,

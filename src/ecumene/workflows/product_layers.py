@@ -36,16 +36,6 @@ def is_product(path: str | Path) -> bool:
         return False
 
 
-def refuse_existing(out: Path, overwrite: bool) -> None:
-    """Refuse a folder that holds a product already, before anything is made.
-
-    Raises:
-        ProductError: If it does and may not be replaced.
-    """
-    if (out / ITEM_NAME).exists() and not overwrite:
-        raise ProductError(f"{out} already holds a product; use --overwrite to replace it, or another --out.")
-
-
 def times_of(product: Product) -> tuple[np.datetime64, np.datetime64] | None:
     """Return first and last moment of a product's data (UTC), or None if its Item states only when it was made."""
     properties = product.properties
@@ -117,15 +107,12 @@ class OpenLayer:
 
 
 @contextlib.contextmanager
-def opened_layer(product: Product, name: str, geobox: GeoBox | None = None) -> Iterator[OpenLayer]:
-    """Open a layer of a product, on another grid by the nearest pixel if one is given.
+def opened_raster(path: Path, geobox: GeoBox | None = None) -> Iterator[Any]:
+    """Open a raster, on another grid by the nearest pixel if one is given.
 
     Raises:
-        ProductError: If there is no such layer or it cannot be read.
+        ProductError: If it cannot be read.
     """
-    layer = product.layers.get(name)
-    path = product.path(name)
-    assert layer is not None  # `path` has refused what does not exist
     with contextlib.ExitStack() as stack:
         dataset, own = stack.enter_context(open_layer(path))
         if geobox is not None and not same_grid(own, geobox):
@@ -137,6 +124,20 @@ def opened_layer(product: Product, name: str, geobox: GeoBox | None = None) -> I
                     width=int(geobox.shape[1]), resampling=0, nodata=dataset.nodata,
                 )
             )  # fmt: skip
+        yield dataset
+
+
+@contextlib.contextmanager
+def opened_layer(product: Product, name: str, geobox: GeoBox | None = None) -> Iterator[OpenLayer]:
+    """Open a layer of a product, on another grid by the nearest pixel if one is given.
+
+    Raises:
+        ProductError: If there is no such layer or it cannot be read.
+    """
+    layer = product.layers.get(name)
+    path = product.path(name)
+    assert layer is not None  # `path` has refused what does not exist
+    with opened_raster(path, geobox) as dataset:
         yield OpenLayer(dataset, layer.scale, layer.offset)
 
 

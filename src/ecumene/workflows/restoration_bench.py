@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ecumene.core.errors import ConfigurationError
 from ecumene.core.progress import Progress, silent
 from ecumene.samples.contract import Part
-from ecumene.samples.datasets.loading import checksum_of
 from ecumene.samples.datasets.restoration import RestorationData
-from ecumene.samples.datasets.simulated import simulated_notice
-from ecumene.samples.restoration_set import RestorationSamples
 from ecumene.systems import BenchProtocol, PublishedFigure, System
-from ecumene.workflows.bench import QUICK_EPOCHS, BenchResult, Row, choose_bench_protocol, length_notes
+from ecumene.workflows.bench import (
+    QUICK_EPOCHS,
+    BenchResult,
+    Row,
+    choose_bench_protocol,
+    common_facts,
+    fewer,
+    length_notes,
+    work_folder,
+)
 from ecumene.workflows.restoration_data import divide_pairs, open_restoration_data
 from ecumene.workflows.restoration_fit import fit_restoration
-from ecumene.workflows.restoration_train import data_provenance
 from ecumene.workflows.restoration_trust import evaluate_restoration, fit_restoration_trust
 from ecumene.workflows.results import spread
 from ecumene.workflows.scene_data import describe_split, resolution_of, split_data_set
+from ecumene.workflows.scene_fit import scene_provenance
 from ecumene.workflows.training_data import TrainingData
 
 QUICK_SAMPLES = 16
@@ -58,29 +60,14 @@ def bench_restoration(
         raise ConfigurationError(f"--seeds is the number of repetitions, at least 1, not {draws}.")
     length = epochs if epochs is not None else (QUICK_EPOCHS if quick else plan.epochs)
     found = []
-    with _folder(work) as place:
+    with work_folder(work) as place:
         for seed in range(draws):
             where = Path(place) / f"{plan.name}-seed-{seed}"
             found.append(_one(system, data, plan, seed, length, max_minutes, quick, where, progress))
             progress(seed + 1, draws, "seeds")
-    result = _summarise(system, plan, data, found, quick)
     lengths = length_notes(system, [draw["history"] for draw in found], epochs, max_minutes)
-    result.facts["notes"] = [*lengths, *dict.fromkeys(note for draw in found for note in draw["notes"])]
-    return result
-
-
-def _folder(work: str | Path | None) -> contextlib.AbstractContextManager[str]:
-    """Return a context with the folder of checkpoints; a temporary one goes at its end."""
-    if work is None:
-        return tempfile.TemporaryDirectory(prefix="ecumene-bench-")
-    Path(work).mkdir(parents=True, exist_ok=True)
-    return contextlib.nullcontext(str(work))
-
-
-def _fewer(source: RestorationSamples, seed: int) -> RestorationSamples:
-    if len(source) <= QUICK_SAMPLES:
-        return source
-    return source.take(np.sort(np.random.default_rng([seed, 3]).choice(len(source), QUICK_SAMPLES, replace=False)))
+    notes = [*lengths, *dict.fromkeys(note for draw in found for note in draw["notes"])]
+    return _summarise(system, plan, data, found, quick, notes)
 
 
 def _one(
@@ -98,7 +85,7 @@ def _one(
     parts = split_data_set(data, protocol, seed)
     sets = divide_pairs(data, parts)
     if quick:
-        sets = TrainingData({part: _fewer(source, seed) for part, source in sets.parts.items()})
+        sets = TrainingData({part: fewer(source, seed, QUICK_SAMPLES) for part, source in sets.parts.items()})
     began = time.monotonic()
     model = fit_restoration(
         system,
@@ -111,7 +98,7 @@ def _one(
         max_minutes=max_minutes,
         folder=place,
         progress=progress,
-        provenance=data_provenance(data, seed),
+        provenance=scene_provenance(data, seed),
     )
     seconds = time.monotonic() - began
     model, notes = fit_restoration_trust(model, sets[Part.TRAIN], sets[Part.CALIBRATION], seed=seed)
@@ -131,7 +118,12 @@ def _one(
 
 
 def _summarise(
-    system: System, protocol: BenchProtocol, data: RestorationData, draws: list[dict[str, Any]], quick: bool
+    system: System,
+    protocol: BenchProtocol,
+    data: RestorationData,
+    draws: list[dict[str, Any]],
+    quick: bool,
+    notes: list[str],
 ) -> BenchResult:
     def beside(metric: str) -> tuple[PublishedFigure, ...]:
         return tuple(f for f in system.figures if f.bench == protocol.name and f.metric == metric)
@@ -151,25 +143,12 @@ def _summarise(
         if ours("error_bars_cloudy", name)
     ]
     shown = {id(figure) for row in rows for figure in row.published}
+    seconds, splits, trainings = ([draw[name] for draw in draws] for name in ("seconds", "split", "history"))
     facts = {
-        "system": system.name,
-        "task": system.task,
-        "paper": system.paper,
-        "deviations": system.deviations,
-        "data": {
-            "name": data.info.name,
-            "images": len(data),
-            "sha256": checksum_of(data),
-            "simulated": simulated_notice(data.folder),
-        },
-        "quick": quick,
-        "seeds": list(range(len(draws))),
+        **common_facts(system, data, quick, seconds, splits, trainings),
         "parameters": draws[0]["parameters"],
-        "training_seconds": spread([draw["seconds"] for draw in draws]),
-        "splits": [draw["split"] for draw in draws],
-        "trainings": [draw["history"] for draw in draws],
         "figures": [draw["figures"] for draw in draws],
-        "notes": [],
+        "notes": notes,
     }
     elsewhere = tuple(figure for figure in system.figures if id(figure) not in shown)
     return BenchResult(system, protocol, tuple(rows), elsewhere, facts)

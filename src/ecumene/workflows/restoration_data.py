@@ -85,8 +85,7 @@ class LazyPairs:
     @property
     def crop(self) -> int | None:
         """As in `RestorationSet`."""
-        found: int | None = getattr(self.data, "crop", None)
-        return found
+        return self.data.crop
 
     def read(self, indices: NDArray[np.integer] | Sequence[int]) -> RestorationSet:
         """Return the samples with these numbers, in this order, from the cache where they are there.
@@ -108,8 +107,9 @@ class LazyPairs:
         return LazyPairs(self.data, self.indices[np.asarray(indices, np.intp)], self.cache)
 
     def digest(self) -> bytes:
-        """Return a SHA-256 of the files' names and sizes, the channels and the order of the samples."""
+        """Return a SHA-256 of the files' names and sizes, the options, the channels and the order of the samples."""
         digest = hashlib.sha256(checksum_of(self.data).encode())
+        digest.update(f"{self.data.variant}\n".encode())
         digest.update("\n".join(channel.key for channel in self.channels).encode())
         digest.update(np.ascontiguousarray(self.indices).data)
         return digest.digest()

@@ -23,8 +23,12 @@ PREDICTS = {
 
 def target_date(system: System) -> str:
     """Return which date a system's network restores, a key of `PREDICTS` (imports torch)."""
+    from ecumene.networks.restoration import RestorationNetwork
+
     assert system.network is not None  # systems of this task are networks
-    return str(getattr(network_class(system.network), "target_date", "same-date"))
+    found = network_class(system.network)
+    assert issubclass(found, RestorationNetwork)
+    return found.target_date
 
 
 def state(targets: tuple[str, ...], channels: tuple[Channel, ...], dates: int, predicts: str) -> dict[str, Any]:

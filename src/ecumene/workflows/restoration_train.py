@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,15 @@ from ecumene.core.errors import ConfigurationError
 from ecumene.core.progress import Progress, silent
 from ecumene.models.bundle import Model
 from ecumene.samples.contract import Part
-from ecumene.samples.datasets.loading import checksum_of
-from ecumene.samples.datasets.restoration import RestorationData
-from ecumene.samples.datasets.simulated import SIMULATED_LICENCE, SIMULATED_PREFIX, simulated_notice
+from ecumene.samples.datasets.simulated import simulated_notice
 from ecumene.systems import System, get_system
-from ecumene.training.provenance import git_revision, versions
+from ecumene.workflows.export import check_graphs
 from ecumene.workflows.fit import remove_training_files
 from ecumene.workflows.restoration_data import divide_pairs, open_restoration_data
 from ecumene.workflows.restoration_fit import fit_restoration
 from ecumene.workflows.restoration_trust import evaluate_restoration, fit_restoration_trust
 from ecumene.workflows.scene_data import describe_split, resolution_of, split_data_set
+from ecumene.workflows.scene_fit import scene_provenance
 from ecumene.workflows.scene_train import choose_protocol
 from ecumene.workflows.train import check_options
 from ecumene.workflows.uncertainty import parse_uncertainty
@@ -89,6 +87,8 @@ def train_restoration(
     out = Path(out)
     check_options(out, "block", coverage, false_alarm_rate)
     chosen, members = restoration_system(system), parse_uncertainty(uncertainty)
+    if onnx:
+        check_graphs(chosen, int8=False)
     protocol = choose_protocol(chosen, split, train_share)
     data = open_restoration_data(chosen, folder, data_set, {**protocol.data_options, **(data_options or {})})
     parts = split_data_set(data, protocol, seed)
@@ -104,7 +104,7 @@ def train_restoration(
         max_minutes=max_minutes,
         folder=out,
         progress=progress,
-        provenance=data_provenance(data, seed),
+        provenance=scene_provenance(data, seed),
         uncertainty=members,
         initial=initial,
     )
@@ -123,23 +123,3 @@ def train_restoration(
     model.save(out)
     remove_training_files(out)
     return model
-
-
-def data_provenance(data: RestorationData, seed: int) -> dict[str, Any]:
-    """Return what the card says of a data set and of the machine; names and checksums, never a path."""
-    simulated = simulated_notice(data.folder)
-    return {
-        "data_set": {
-            "name": data.info.name,
-            "title": f"{SIMULATED_PREFIX}{data.info.title}" if simulated else data.info.title,
-            "paper": data.info.paper,
-            "licence": SIMULATED_LICENCE if simulated else data.info.licence,
-            "images": len(data),
-            "sha256": checksum_of(data),
-            **({"simulated": simulated} if simulated else {}),
-        },
-        "seed": seed,
-        "versions": versions(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "git_revision": git_revision(),
-    }

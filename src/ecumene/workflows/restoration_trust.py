@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -60,8 +59,10 @@ class RestoredPixels:
 
     def take(self, chosen: NDArray[np.bool_]) -> RestoredPixels:
         """Return some of the pixels."""
-        names = ("mean", "deviation", "truth", "covered", "group", "block", "features")
-        return RestoredPixels(*(getattr(self, name)[chosen] for name in names))
+        return RestoredPixels(*(getattr(self, name)[chosen] for name in _COLUMNS))
+
+
+_COLUMNS = tuple(field.name for field in fields(RestoredPixels))
 
 
 def restored_pixels(model: Model, samples: RestorationSamples, *, seed: int = 0) -> RestoredPixels:
@@ -72,37 +73,50 @@ def restored_pixels(model: Model, samples: RestorationSamples, *, seed: int = 0)
         samples: At most 500 of them are used.
         seed: Of the draws.
     """
-    rows: list[list[NDArray[Any]]] = []
-    for number, sample in _each(samples, seed):
+    rows = []
+    for number in _drawn(len(samples), MOST_SAMPLES, seed):
+        sample = samples.read([number])
         prediction, features = _predicted(model, sample, features=True)
-        usable = np.flatnonzero((np.isfinite(sample.target[0]).all(axis=0) & sample.valid[0]).ravel())
-        if usable.size == 0:
-            continue
-        generator = np.random.default_rng([seed, number, 11])
-        kept = generator.choice(usable, min(PIXELS_A_SAMPLE, usable.size), replace=False)
-        width = sample.target.shape[-1]
-        across = -(-width // BLOCK)
-        block = (kept // width // BLOCK) * across + kept % width // BLOCK
-        maps = [to_numpy(part)[0] for part in (prediction.value, prediction.total)] + [sample.target[0]]
-        spectra = [np.moveaxis(part, 0, -1).reshape(-1, part.shape[0])[kept].astype(np.float64) for part in maps]
-        group = np.full(len(kept), int(sample.group[0]))
-        found = np.moveaxis(features[0], 0, -1).reshape(-1, features.shape[1])[kept]
-        rows.append([*spectra, sample.cloudy[0].ravel()[kept], group, number * 4096 + block, found])
-    if not rows:
+        rows += _pixels(sample, prediction, features, number, seed)
+    return _joined(rows)
+
+
+def _pixels(
+    sample: RestorationSet, prediction: Any, features: NDArray[np.float32], number: int, seed: int
+) -> list[RestoredPixels]:
+    """Return some pixels of a sample whose clear reflectance is known; none where there is no such pixel."""
+    usable = np.flatnonzero((np.isfinite(sample.target[0]).all(axis=0) & sample.valid[0]).ravel())
+    if usable.size == 0:
+        return []
+    generator = np.random.default_rng([seed, number, 11])
+    kept = generator.choice(usable, min(PIXELS_A_SAMPLE, usable.size), replace=False)
+    width = sample.target.shape[-1]
+    across = -(-width // BLOCK)
+    block = (kept // width // BLOCK) * across + kept % width // BLOCK
+    maps = [to_numpy(part)[0] for part in (prediction.value, prediction.total)] + [sample.target[0]]
+    mean, deviation, truth = (
+        np.moveaxis(part, 0, -1).reshape(-1, part.shape[0])[kept].astype(np.float64) for part in maps
+    )
+    group = np.full(len(kept), int(sample.group[0]))
+    found = np.moveaxis(features[0], 0, -1).reshape(-1, features.shape[1])[kept]
+    return [RestoredPixels(mean, deviation, truth, sample.cloudy[0].ravel()[kept], group, number * 4096 + block, found)]
+
+
+def _joined(parts: list[RestoredPixels]) -> RestoredPixels:
+    if not parts:
         none = np.empty((0, 1))
         return RestoredPixels(
             none, none, none, np.empty(0, bool), np.empty(0, np.int64), np.empty(0, np.int64), none.astype(np.float32)
         )
-    return RestoredPixels(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+    return RestoredPixels(*(np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS))
 
 
-def _each(samples: RestorationSamples, seed: int, most: int = MOST_SAMPLES) -> Iterator[tuple[int, RestorationSet]]:
-    count = len(samples)
-    chosen = np.arange(count)
-    if count > most:
-        chosen = np.sort(np.random.default_rng([seed, 5]).choice(count, most, replace=False))
-    for number in chosen:
-        yield int(number), samples.read([int(number)])
+def _drawn(count: int, most: int, seed: int) -> list[int]:
+    """Return the numbers of at most `most` samples, ascending."""
+    if count <= most:
+        return list(range(count))
+    chosen = np.sort(np.random.default_rng([seed, 5]).choice(count, most, replace=False))
+    return [int(number) for number in chosen]
 
 
 def _predicted(model: Model, sample: RestorationSet, *, features: bool = False) -> tuple[Any, NDArray[np.float32]]:
@@ -154,13 +168,15 @@ def fit_restoration_trust(
             f"{BLOCK} pixels count as independent and error bars elsewhere may be off."
         )
     learned = _learns_variance(model)
-    maps, names = [], []
+    maps, names, unfit = [], [], []
     for band in range(used.mean.shape[1]):
-        chosen = _recalibrated(used, band, used.block if few else used.group, learned)
-        maps.append(chosen[0])
-        names.append(chosen[1])
+        change, name, problem = _recalibrated(used, band, used.block if few else used.group, learned)
+        maps.append(change)
+        names.append(name)
+        unfit += [problem] if problem else []
     kinds = ", ".join(f"{names.count(kind)} {kind}" for kind in dict.fromkeys(names))
     notes.append(f"Recalibration of the bands' variances on {len(used)} held-out pixels: {kinds}.")
+    notes += [f"{unfit.count(problem)} of {len(names)} bands: {problem}" for problem in dict.fromkeys(unfit)]
     detector = CombinedDetector.fit(known.features, None, seed=seed)
     try:
         detector = detector.with_threshold(
@@ -180,20 +196,21 @@ def _learns_variance(model: Model) -> bool:
 
 def _recalibrated(
     pixels: RestoredPixels, band: int, groups: NDArray[np.int64], learned: bool
-) -> tuple[IsotonicVariance, str]:
-    """Return the map of one band's variance, and what it is called."""
+) -> tuple[IsotonicVariance, str, str]:
+    """Return the map of one band's variance, what it is called, and why nothing could be chosen (else empty)."""
     mean, deviation, truth = (part[:, band] for part in (pixels.mean, pixels.deviation, pixels.truth))
     try:
         choice = choose_variance(mean, deviation, truth, groups)
-    except EcumeneError:
-        choice = VarianceChoice()
+        problem = ""
+    except EcumeneError as error:
+        choice, problem = VarianceChoice(), str(error)
     if choice.isotonic is not None:
-        return choice.isotonic, "isotonic"
+        return choice.isotonic, "isotonic", problem
     scale, name = choice.scale, choice.name
     if name == "none" and not learned:
         scale, name = float(np.mean((truth - mean) ** 2 / deviation**2)), "factor"
     # A factor is a map with one knot at a variance below all others.
-    return IsotonicVariance((_TINY,), (_TINY * max(scale, 1e-9),)), name
+    return IsotonicVariance((_TINY,), (_TINY * max(scale, 1e-9),)), name, problem
 
 
 def evaluate_restoration(
@@ -217,8 +234,14 @@ def evaluate_restoration(
     rows: dict[str, list[dict[str, float | None]]] = {"metrics": [], "cloudy": [], "clear": [], "input": []}
     errors, deviations, places = [], [], set()
     looks: dict[str, list[NDArray[np.float64]]] = {"real": [], "made": []}
-    for _, sample in _each(test, seed, most):
-        prediction, _ = _predicted(model, sample)
+    numbers = _drawn(len(test), most, seed)
+    looked_at = {numbers[place] for place in _drawn(len(numbers), MOST_SAMPLES, seed)}
+    parts: list[RestoredPixels] = []
+    for number in numbers:
+        sample = test.read([number])
+        prediction, features = _predicted(model, sample, features=number in looked_at)
+        if number in looked_at:
+            parts += _pixels(sample, prediction, features, number, seed)
         value, total = (to_numpy(part)[0] for part in (prediction.value, prediction.total))
         known = np.isfinite(sample.target[0]).all(axis=0) & sample.valid[0]
         target = np.where(known, sample.target[0], np.float32(np.nan))
@@ -243,7 +266,7 @@ def evaluate_restoration(
     if len(looks["real"]) > NEIGHBOURS:
         quality, diversity = precision_recall(np.array(looks["real"]), np.array(looks["made"]), NEIGHBOURS)
         figures["metrics"] |= {"precision": quality, "recall": diversity}
-    pixels = restored_pixels(model, test, seed=seed)
+    pixels = _joined(parts)
     figures["error_bars"] = _bars(pixels)
     if pixels.covered.any():
         figures["error_bars_cloudy"] = _bars(pixels.take(pixels.covered))

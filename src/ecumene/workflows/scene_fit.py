@@ -129,6 +129,11 @@ def fit_scene_model(
     return whole.to_model(**about, training={**provenance, "history": fitted.summary})
 
 
+def _names_a_file(value: Any) -> bool:
+    """Return whether an option is a path, which no card tells."""
+    return isinstance(value, Path) or (isinstance(value, str) and Path(value).exists())
+
+
 def scene_provenance(data: DataSet, seed: int) -> dict[str, Any]:
     """Return what the card says of a data set and of the machine; names and checksums, never a path."""
     simulated = simulated_notice(data.folder)
@@ -140,6 +145,7 @@ def scene_provenance(data: DataSet, seed: int) -> dict[str, Any]:
             "licence": SIMULATED_LICENCE if simulated else data.info.licence,
             "images": len(data),
             "sha256": checksum_of(data),
+            "options": {name: value for name, value in data.options.items() if not _names_a_file(value)},
             **({"simulated": simulated} if simulated else {}),
         },
         "seed": seed,

@@ -78,8 +78,8 @@ def fit_pixels(
     if initial is not None and system.kind != "network":
         raise ConfigurationError(f"{system.name} is no network and cannot go on from a model; leave out --from.")
     known = {part: as_pixels(sets[part]) for part in (Part.TRAIN, Part.VALIDATION)}  # type: ignore[arg-type]
-    if system.kind != "network" and len(known[Part.VALIDATION]):
-        # Nothing has to stop what is fitted in one go, so that it learns from these pixels too.
+    if system.kind != "network" and "runs" not in system.training and len(known[Part.VALIDATION]):
+        # Nothing has to stop or be chosen where one model is fitted in one go, so that it learns from these pixels too.
         known[Part.TRAIN] = PatchSet.concatenate(list(known.values()))
     pixels = TrainingData(known)
     objective = class_objective(system, data.legend)

@@ -15,6 +15,7 @@ from ecumene.networks.initial_weights import describe_start
 from ecumene.samples.contract import Part
 from ecumene.samples.datasets.simulated import simulated_notice
 from ecumene.systems import BenchProtocol, System, get_system
+from ecumene.workflows.export import check_graphs
 from ecumene.workflows.fit import remove_training_files
 from ecumene.workflows.scene_data import (
     USUAL_PROTOCOL,
@@ -107,6 +108,8 @@ def train_scene_model(
     out = Path(out)
     check_options(out, "block", coverage, false_alarm_rate)
     chosen, members = get_system(system), parse_uncertainty(uncertainty)
+    if onnx:
+        check_graphs(chosen, int8=False)
     protocol = choose_protocol(chosen, split, train_share)
     data = open_system_data(chosen, folder, data_set, {**protocol.data_options, **(data_options or {})})
     resolution_of(data)

@@ -17,12 +17,12 @@ from ecumene.models.bundle import Model, plain
 from ecumene.samples.contract import Part
 from ecumene.samples.datasets import DataSet, open_data_set
 from ecumene.samples.datasets.loading import LazyScenes, checksum_of
-from ecumene.systems import BenchProtocol, get_system, list_systems
+from ecumene.systems import BenchProtocol
 from ecumene.trust.scaling import IDENTITY
 from ecumene.viewer.report import Report, Table, write_report
 from ecumene.workflows import trust_figures as figures
 from ecumene.workflows.calibrate import LabelledPixels, probabilities_of, results_of_scenes
-from ecumene.workflows.scene_data import open_system_data, split_data_set
+from ecumene.workflows.scene_data import split_data_set
 from ecumene.workflows.scene_fit import has_classes, scene_metrics
 from ecumene.workflows.scene_legend import restate_as
 from ecumene.workflows.trust_page import trust_diagrams, trust_tables
@@ -118,15 +118,9 @@ def _open(model: Model, folder: str | Path, name: str | None, options: Mapping[s
     chosen = name or model.spec.training.get("data_set", {}).get("name")
     if not chosen:
         raise ConfigurationError("The model does not say what it was trained on; name the data set: --data-set NAME.")
-    by = str(model.spec.training.get("system"))
-    known = any(system.name == by for system in list_systems())
-    opened = (
-        # The system's own options, such as its bands, are what the model was trained with.
-        open_system_data(get_system(by), folder, str(chosen), options)
-        if known
-        else open_data_set(str(chosen), folder, **(options or {}))
-    )
-    data = restate_as(opened, model)
+    stated = model.spec.training.get("data_set", {})
+    own = stated.get("options", {}) if stated.get("name") == chosen else {}
+    data = restate_as(open_data_set(str(chosen), folder, **{**own, **(options or {})}), model)
     check_images(model, data)
     return data
 
@@ -175,9 +169,14 @@ def unseen_images(model: Model, data: DataSet) -> tuple[NDArray[np.intp], str]:
     """Return the images that a model has not learned from, and a sentence that says which these are."""
     training = model.spec.training
     split = training.get("split")
-    same = training.get("data_set", {}).get("sha256") == checksum_of(data)
-    if not (same and isinstance(split, Mapping)):
+    stated = training.get("data_set", {})
+    if stated.get("name") != data.info.name:
         return np.arange(len(data)), "All images of a data set that the model was not trained on."
+    if stated.get("sha256") != checksum_of(data) or not isinstance(split, Mapping):
+        return np.arange(len(data)), (
+            "All images; they are not the files, classes and options of the training, so that some of them may have "
+            "been learned from."
+        )
     again = BenchProtocol(
         name="again",
         split=split["kind"],

@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from ecumene.change.series import days_of
 from ecumene.core.errors import ConfigurationError, ContractError, SceneError
 from ecumene.core.window import Window
-from ecumene.scenes.contract import SceneSource
-from ecumene.scenes.grid import lattice_offset
+from ecumene.scenes.contract import Block, Channel, SceneSource
+from ecumene.scenes.grid import same_grid
 from ecumene.scenes.indices import channel_index
+from ecumene.scenes.intensity import as_decibels, as_power
 from ecumene.scenes.normalised_differences import NORMALISED, normalised_difference, possible_indices
-from ecumene.scenes.stack import SceneStack, align_scenes
+from ecumene.scenes.stack import align_scenes
+from ecumene.workflows.series_landsat import LandsatStack, is_landsat_series
 
 _DEFAULT = ("NDBI", "NDVI")
 _BYTES = 192 << 20  # of the pixels of one tile
 _EDGES = (64, 1024)
+
+
+class DatedStack(Protocol):
+    """Scenes of several dates on one grid; `SceneStack` explains the parts."""
+
+    @property
+    def geobox(self) -> GeoBox: ...  # noqa: D102
+    @property
+    def channels(self) -> tuple[Channel, ...]: ...  # noqa: D102
+    @property
+    def times(self) -> tuple[np.datetime64 | None, ...]: ...  # noqa: D102
+    @property
+    def sources(self) -> tuple[SceneSource, ...]: ...  # noqa: D102
+    def read(self, window: Window) -> Block:
+        """Read a window."""
+
+    def select(self, channels: Sequence[str]) -> DatedStack:
+        """Return the stack with these channels only."""
 
 
 @dataclass
@@ -34,7 +56,7 @@ class SeriesInput:
         seen: Valid pixels of each date, counted while tiles are read.
     """
 
-    stack: SceneStack
+    stack: DatedStack
     names: tuple[str, ...]
     indices: bool
     decibels: bool = True
@@ -46,16 +68,28 @@ class SeriesInput:
         return self.stack.sources[0].quantity == "backscatter"
 
     @property
+    def sensors(self) -> tuple[str, ...]:
+        """Sensors of the scenes, in the order of their first date."""
+        return tuple(dict.fromkeys(source.sensor for source in self.stack.sources))
+
+    @property
     def days(self) -> NDArray[np.int64]:
         """Days since 1970-01-01 of the dates, ascending, `[T]`."""
         return np.array(
             [time.astype("datetime64[D]").astype(np.int64) for time in self.stack.times if time is not None]
         )
 
+    def first(self) -> SeriesInput:
+        """Return the series of the first followed value alone."""
+        name = self.names[:1]
+        if self.indices:
+            return replace(self, stack=_needed(self.stack, name), names=name)
+        return replace(self, stack=self.stack.select([self.stack.channels[0].key]), names=name)
+
     @property
     def edge(self) -> int:
         """Edge of a tile whose pixels fit into memory."""
-        total = len(self.stack.frames) * max(len(self.stack.channels), 1) * 8
+        total = len(self.stack.times) * max(len(self.stack.channels), 1) * 8
         return int(np.clip(int(np.sqrt(_BYTES / total)) // 64 * 64, *_EDGES))
 
     def read(self, window: Window, *, count: bool = True) -> NDArray[np.float32]:
@@ -73,10 +107,14 @@ class SeriesInput:
             if self.radar:
                 values = self._backscatter(values)
         if count:
-            if not self.seen.size:
-                self.seen = np.zeros(values.shape[1], np.int64)
-            self.seen += np.isfinite(values).all(axis=0).sum(axis=(1, 2))
+            self.count(values)
         return values
+
+    def count(self, values: NDArray[np.float32]) -> None:
+        """Count the valid pixels of each date of a tile `[B, T, h, w]`."""
+        if not self.seen.size:
+            self.seen = np.zeros(values.shape[1], np.int64)
+        self.seen += np.isfinite(values).all(axis=0).sum(axis=(1, 2))
 
     def _index(self, name: str, image: NDArray[np.float32]) -> NDArray[np.float32]:
         if name in NORMALISED:
@@ -85,12 +123,9 @@ class SeriesInput:
 
     def _backscatter(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return bands as decibels or as linear intensities, whatever they are stored as."""
+        convert = as_decibels if self.decibels else as_power
         for band, channel in zip(values, self.stack.channels, strict=True):
-            if self.decibels and channel.unit != "dB":
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    band[:] = np.where(band > 0, 10.0 * np.log10(band), np.nan)
-            elif not self.decibels and channel.unit == "dB":
-                band[:] = 10.0 ** (band / 10.0)
+            band[:] = convert(band, channel.unit)
         return values
 
     def silent_dates(self) -> list[str]:
@@ -140,8 +175,12 @@ def open_series(
         raise ConfigurationError("Name spectral indices or bands, not both.")
     check_dates(sources, least)
     if not align:
-        _check_grids(sources)
-    stack = align_scenes(sources, mask_clouds=mask_clouds, bands=bands)
+        check_grids(sources)
+    stack: DatedStack
+    if is_landsat_series(sources):
+        stack = LandsatStack.of(sources, mask_clouds=mask_clouds, wanted=bands)
+    else:
+        stack = align_scenes(sources, mask_clouds=mask_clouds, bands=bands)
     radar = sources[0].quantity == "backscatter"
     if bands or radar:
         return SeriesInput(stack, tuple(channel.band for channel in stack.channels), False)
@@ -156,7 +195,7 @@ def open_series(
     return SeriesInput(_needed(stack, chosen), chosen, True)
 
 
-def _needed(stack: SceneStack, indices: Sequence[str]) -> SceneStack:
+def _needed(stack: DatedStack, indices: Sequence[str]) -> DatedStack:
     """Return the stack with the bands of normalised differences only; others may need any band."""
     from ecumene.scenes.common_names import common_bands
 
@@ -173,7 +212,8 @@ def _needed(stack: SceneStack, indices: Sequence[str]) -> SceneStack:
 def check_dates(sources: Sequence[SceneSource], least: int) -> None:
     """Refuse series whose dates are missing, repeat, run backwards or are too few.
 
-    Neighbouring scenes of one day count as one date; scenes of other sensors than the first's have dates of their own.
+    Neighbouring scenes of one day count as one date; scenes of other sensors than the first's have dates of their own,
+    except that all Landsat sensors make one series.
 
     Raises:
         SceneError: If that is so.
@@ -183,29 +223,39 @@ def check_dates(sources: Sequence[SceneSource], least: int) -> None:
     for source in sources:
         if source.time is None and source.quantity != "elevation":
             raise SceneError(f"Scene {source.id} has no date; give every scene its date with --time or in scene.yaml.")
-    reference = [source for source in sources if source.sensor == sources[0].sensor]
+    together = is_landsat_series(sources)
+    reference = [source for source in sources if together or source.sensor == sources[0].sensor]
     days: list[int] = []
     last: SceneSource | None = None
     for source in reference:
         assert source.time is not None
         day = int(source.time.astype("datetime64[D]").astype(np.int64))
-        if last is not None and days[-1] == day and not _same_grid(last, source):
+        if last is not None and days[-1] == day and not same_grid(last.geobox, source.geobox):
             continue  # a neighbouring tile of the same acquisition
         days.append(day)
         last = source
     days_of(np.array(days, np.int64), least=least)
 
 
-def _same_grid(one: SceneSource, two: SceneSource) -> bool:
-    return one.geobox.shape == two.geobox.shape and lattice_offset(one.geobox, two.geobox) == (0, 0)
+def check_grids(sources: Sequence[SceneSource]) -> None:
+    """Refuse scenes that do not lie on the grids of the first date's scenes.
 
-
-def _check_grids(sources: Sequence[SceneSource]) -> None:
+    Raises:
+        ContractError: If that is so.
+    """
     first = sources[0]
+    grids = [
+        source.geobox
+        for source in sources
+        if source is first or (source.time is not None and source.time.astype("datetime64[D]") == _day(first))
+    ]
     for other in sources[1:]:
-        same_day = other.time is not None and first.time is not None and other.time == first.time
-        if not same_day and not _same_grid(first, other):
+        if not any(same_grid(grid, other.geobox) for grid in grids):
             raise ContractError(
                 f"{first.id} and {other.id} lie on different grids; add --align to bring all scenes onto the grid of "
                 "the first."
             )
+
+
+def _day(source: SceneSource) -> np.datetime64 | None:
+    return None if source.time is None else source.time.astype("datetime64[D]")

@@ -1,4 +1,4 @@
-"""Methods of the verb `series` on maps of several dates: built-up land by year, days of a class, lasting switches."""
+"""Methods of the verb `series` on maps of several dates: built-up land by year, lasting switches of class."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from odc.geo.geobox import GeoBox
 
 from ecumene.change.series import days_of
 from ecumene.change.series_classes import Onset, consistent_classes, first_lasting, lasting_switches, stay_matrix
-from ecumene.change.series_gaps import count_days, fill_gaps
-from ecumene.core.errors import ConfigurationError, ProductError
+from ecumene.change.series_onset_prior import OnsetPrior, estimate_onset_prior
+from ecumene.change.sharpness import sharpness_results
+from ecumene.core.errors import ContractError, ProductError
 from ecumene.core.window import Window
 from ecumene.indicators.areas import pixel_areas
 from ecumene.indicators.class_groups import class_codes
@@ -22,16 +23,19 @@ from ecumene.legends import Legend
 from ecumene.mapping.layers import VALID
 from ecumene.mapping.product import Product
 from ecumene.objectives.prediction import LayerSpec
+from ecumene.scenes.grid import same_grid
 from ecumene.viewer.charts import Chart
 from ecumene.workflows.change_scenes import PROBABILITY_SCALE, outlier_layer
 from ecumene.workflows.indicators_maps import BUILT_PROBABILITY, YEAR_UNIT
 from ecumene.workflows.product_layers import ClassLayers, open_classes, require_grid, require_legend
-from ecumene.workflows.series_growth import DAY_UNIT, area_chart, day_layer, interval_layers, year_of
+from ecumene.workflows.series_growth import area_chart, day_layer, interval_layers, year_of
 from ecumene.workflows.series_scenes import Layers, spread_windows
+from ecumene.workflows.series_values import check_certainty, check_level
 
 _CERTAINTY = 0.9
+_ALIGN = "add --align to bring all maps onto the grid of the first"
 _BYTES = 256 << 20
-_ROUNDS, _LEAST_SHARE = 15, 0.005
+_SAMPLE = 20_000  # pixels that the prior of growth is estimated from
 
 
 @dataclass
@@ -55,7 +59,7 @@ class MapSeries:
     @classmethod
     def of(
         cls, products: Sequence[tuple[Product, np.datetime64]], stack: contextlib.ExitStack, *, least: int,
-        certainty: float = _CERTAINTY,
+        certainty: float = _CERTAINTY, align: bool = False, geobox: GeoBox | None = None,
     ) -> MapSeries:  # fmt: skip
         """Open products.
 
@@ -64,19 +68,23 @@ class MapSeries:
             stack: Closes the files.
             least: Dates that are needed.
             certainty: See the class.
+            align: Whether maps may lie on other grids; they are then read by the nearest pixel.
+            geobox: Their grid; None: that of the first.
 
         Raises:
             SceneError: If dates repeat, run backwards or are too few.
             ContractError: If grids or classes differ.
             ConfigurationError: If the certainty is out of range.
         """
-        if not 0.5 < certainty < 1.0:
-            raise ConfigurationError(f"The certainty of a map must lie between 0.5 and 1, but is {certainty:g}.")
+        check_certainty(certainty)
         days = days_of(np.array([day for _, day in products]), least=least)
         found = [product for product, _ in products]
-        geobox = require_grid(found, "map all scenes on one grid")
-        legend = require_legend(found)
-        return cls([open_classes(product, stack) for product in found], days, legend, geobox, certainty)
+        grid, legend = geobox or found[0].geobox, require_legend(found)
+        if not align:
+            require_grid(found, _ALIGN)
+            if not same_grid(grid, found[0].geobox):
+                raise ContractError(f"{found[0].folder.name} lies on another grid than the first maps; {_ALIGN}.")
+        return cls([open_classes(product, stack, grid) for product in found], days, legend, grid, certainty)
 
     @property
     def edge(self) -> int:
@@ -118,6 +126,26 @@ def built_up_classes(legend: Legend, named: Sequence[str] | None) -> tuple[int, 
     return tuple(legend.values.index(code) for code in codes)
 
 
+def class_before(
+    series: MapSeries, chances: NDArray[np.float64], built: Sequence[int], date: NDArray[np.float64],
+    wanted: NDArray[np.bool_],
+) -> NDArray[np.float64]:  # fmt: skip
+    """Return the code of the most probable class that is not built-up on the dates before; NaN elsewhere.
+
+    Args:
+        series: The maps.
+        chances: Their probabilities `[K, T, h, w]`.
+        built: Indices of the built-up classes.
+        date: Day of first built-up, `[h, w]`.
+        wanted: Pixels that were built over within the series.
+    """
+    earlier = series.days[:, None, None] < np.where(wanted, date, -np.inf)
+    sums = np.where(earlier[None] & np.isfinite(chances), chances, 0.0).sum(axis=1)
+    sums[list(built)] = -1.0
+    codes = np.asarray(series.legend.values, np.float64)[sums.argmax(axis=0)]
+    return np.where(wanted & (sums.max(axis=0) > 0), codes, np.nan)
+
+
 @dataclass
 class GrowthSeries:
     """Year of first built-up from maps of several years: once built-up, always built-up.
@@ -126,14 +154,14 @@ class GrowthSeries:
         series: The maps.
         built: Indices of the classes that are built-up.
         level: Of the date's interval.
-        area: Expected built-up area by date in square metres, the sum of probabilities, `[T]`; `low` and `high` add up
-            what is built-up with a probability above the upper and lower tail.
+        area: Expected built-up area by date in square metres, the sum of probabilities, `[T]`, as sharp as the dates
+            agree: softer ones sum up to too little growth. `low` and `high` add up what is built-up with a probability
+            above the upper and lower tail, as soft as the maps say it.
         low: See `area`.
         high: See `area`.
         mapped: Area whose year says built-up by each date, `[T]`.
         raw: Built-up area of each map by itself, `[T]`.
-        prior_ever: Share of pixels that are ever built-up, before their own maps are seen.
-        prior_beginning: Share of these that are so from the first date.
+        prior: Of growth, before a pixel's own maps are seen.
     """
 
     series: MapSeries
@@ -144,8 +172,7 @@ class GrowthSeries:
     high: NDArray[np.float64] = field(init=False)
     mapped: NDArray[np.float64] = field(init=False)
     raw: NDArray[np.float64] = field(init=False)
-    prior_ever: float = 0.5
-    prior_beginning: float = 0.5
+    prior: OnsetPrior = field(default_factory=OnsetPrior)
     name: str = "growth"
 
     @classmethod
@@ -156,33 +183,18 @@ class GrowthSeries:
             ConfigurationError: If a named class is not there, or the level is out of range.
             ProductError: If no class is known to be built-up.
         """
-        if not 0.0 < level < 1.0:
-            raise ConfigurationError("The level of an interval must lie between 0 and 1.")
+        check_level(level)
         made = cls(series, built_up_classes(series.legend, built_up), level)
-        made._learn_priors()
+        made.prior = made._learned()
         return made
 
-    def _learn_priors(self) -> None:
-        """Estimate the priors from windows all over the maps: expectation maximisation of the two shares.
-
-        Growth is rare, and with even priors every chance error of the last map would count as new.
-        """
+    def _learned(self) -> OnsetPrior:
+        """Estimate the prior from windows all over the maps."""
         height, width = (int(side) for side in self.series.geobox.shape)
-        built = []
-        for window in spread_windows(height, width):
-            values = self.series.probabilities(window)[list(self.built)].sum(axis=0)
-            built.append(values.reshape(len(values), -1))
-        sample = np.concatenate(built, axis=1)
-        sample = sample[:, np.isfinite(sample).any(axis=0)]
-        if not sample.shape[1]:
-            return
-        for _ in range(_ROUNDS):
-            found = first_lasting(
-                sample, self.series.days, prior_ever=self.prior_ever, prior_beginning=self.prior_beginning
-            )
-            ever, beginning = float(found.probability.mean()), float(found.from_beginning.mean())
-            self.prior_ever = float(np.clip(ever, _LEAST_SHARE, 1.0 - _LEAST_SHARE))
-            self.prior_beginning = float(np.clip(beginning / max(ever, _LEAST_SHARE), _LEAST_SHARE, 1.0 - _LEAST_SHARE))
+        parts = [self.series.probabilities(window)[list(self.built)] for window in spread_windows(height, width)]
+        sample = np.concatenate([part.sum(axis=0).reshape(part.shape[1], -1) for part in parts], axis=1)
+        step = max(1, sample.shape[1] // _SAMPLE)
+        return estimate_onset_prior(np.clip(sample[:, ::step], 0.0, 1.0), self.series.days)
 
     def __post_init__(self) -> None:
         self.area, self.low, self.high, self.mapped, self.raw = np.zeros((5, len(self.series.days)))
@@ -209,7 +221,7 @@ class GrowthSeries:
             LayerSpec("probability", "uint16", 65535, scale=PROBABILITY_SCALE, role="probability", limits=(0.0, 1.0),
                       description="probability of being built-up by the last date", band_names=("built-up",)),
             LayerSpec(BUILT_PROBABILITY, "uint16", 65535, scale=PROBABILITY_SCALE, limits=(0.0, 1.0),
-                      description="probability of being built-up by the end of each year",
+                      description="probability of being built-up by the end of each year, as sharp as the dates agree",
                       band_names=tuple(map(str, years))),
             LayerSpec("kind", "uint8", 255, categorical=True, band_names=("class",),
                       description="class before it was built-up, where that happened within the series"),
@@ -221,12 +233,12 @@ class GrowthSeries:
         """Return all layers of a window."""
         chances = self.series.probabilities(window)
         built = chances[list(self.built)].sum(axis=0)
-        found = first_lasting(
-            built, self.series.days, level=self.level, prior_ever=self.prior_ever, prior_beginning=self.prior_beginning
-        )
+        found = self._onset(self.prior.apply(np.clip(built, 0.0, 1.0)))
+        # What the dates' agreement sharpens is when, not whether the model errs alike on all of them.
+        said = found if self.prior.sharpness == 1.0 else self._onset(built)
         known = np.isfinite(found.probability)
         reached = known & np.isfinite(found.day)
-        self._add(found, built, known, window)
+        self._add(found, said, built, known, window)
         date = np.where(reached, found.day, np.nan)
         low = np.where(reached, self._date_before(found.low), np.nan)
         high = np.where(reached, found.high, np.nan)
@@ -241,10 +253,20 @@ class GrowthSeries:
             "date": date[None],
             "probability": found.probability[None],
             BUILT_PROBABILITY: np.clip(found.reached_by[last], 0.0, 1.0),
-            "kind": self._class_before(chances, date, reached & ~started)[None],
+            "kind": class_before(self.series, chances, self.built, date, reached & ~started)[None],
             "outlier": (self.series.flags(window) & known)[None],
             "valid": known[None],
         }
+
+    def _onset(self, built: NDArray[np.float64]) -> Onset:
+        """Return the first dates of probabilities `[T, h, w]`."""
+        return first_lasting(
+            built,
+            self.series.days,
+            level=self.level,
+            prior_ever=self.prior.ever,
+            prior_beginning=self.prior.beginning,
+        )
 
     def _date_before(self, day: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the date before the first that shows built-up land: the building lies between them."""
@@ -252,24 +274,16 @@ class GrowthSeries:
         place = np.searchsorted(days, np.where(np.isfinite(day), day, days[0]), side="left")
         return np.asarray(days[np.maximum(place - 1, 0)])
 
-    def _class_before(
-        self, chances: NDArray[np.float64], date: NDArray[np.float64], wanted: NDArray[np.bool_]
-    ) -> NDArray[np.float64]:
-        """Return the code of the most probable class that is not built-up on the dates before; NaN elsewhere."""
-        earlier = self.series.days[:, None, None] < np.where(wanted, date, -np.inf)
-        sums = np.where(earlier[None] & np.isfinite(chances), chances, 0.0).sum(axis=1)
-        sums[list(self.built)] = -1.0
-        codes = np.asarray(self.series.legend.values, np.float64)[sums.argmax(axis=0)]
-        return np.where(wanted & (sums.max(axis=0) > 0), codes, np.nan)
-
-    def _add(self, found: Onset, built: NDArray[np.float64], known: NDArray[np.bool_], window: Window) -> None:
-        """Add the areas of a tile."""
+    def _add(
+        self, found: Onset, said: Onset, built: NDArray[np.float64], known: NDArray[np.bool_], window: Window
+    ) -> None:
+        """Add the areas of a tile; ends of the interval by what the maps themselves say."""
         areas = np.broadcast_to(pixel_areas(self.series.geobox, window), known.shape)
         tail = 0.5 * (1.0 - self.level)
         day = np.where(np.isfinite(found.day), found.day, np.inf)
         for t, when in enumerate(self.series.days):
-            by = np.nan_to_num(found.reached_by[t])
-            self.area[t] += (areas * by)[known].sum()
+            by = np.nan_to_num(said.reached_by[t])
+            self.area[t] += (areas * np.nan_to_num(found.reached_by[t]))[known].sum()
             self.mapped[t] += areas[known & (day <= when)].sum()
             self.low[t] += areas[known & (by >= 1.0 - tail)].sum()
             self.high[t] += areas[known & (by >= tail)].sum()
@@ -291,8 +305,9 @@ class GrowthSeries:
                     dates, self.area, self.low, self.high, self.mapped, self.raw, strict=True
                 )
             },
-            "prior_share_ever_built_up": self.prior_ever,
-            "prior_share_of_these_at_the_beginning": self.prior_beginning,
+            "prior_share_ever_built_up": self.prior.ever,
+            "prior_share_of_these_at_the_beginning": self.prior.beginning,
+            **sharpness_results(self.prior.sharpness),
             "built_up_classes": [self.series.legend.names[k] for k in self.built],
         }
 
@@ -305,86 +320,12 @@ class GrowthSeries:
 
 
 @dataclass
-class DaysSeries:
-    """Days of one class in every year, gaps filled.
-
-    Attributes:
-        series: The maps.
-        target: Index of the class.
-        name: Of the method.
-    """
-
-    series: MapSeries
-    target: int
-    name: str = "days"
-
-    @property
-    def years(self) -> list[int]:
-        """Distinct years of the maps, ascending."""
-        return sorted(set(year_of(self.series.days).tolist()))
-
-    @property
-    def legends(self) -> dict[str, Legend]:
-        """There are no classes."""
-        return {}
-
-    def layers(self) -> tuple[LayerSpec, ...]:
-        """Return the specifications of the layers."""
-        years = tuple(map(str, self.years))
-        nan, said = float("nan"), self.series.legend.names[self.target]
-        return (
-            LayerSpec("value", "float32", nan, "d", role="value", band_names=years,
-                      description=f"days with the class {said} in each year"),
-            LayerSpec("error", "float32", nan, "d", role="uncertainty", band_names=years,
-                      description="days whose class is unknown (also before the first and after the last map), or "
-                      "comes from the season alone"),
-            LayerSpec("onset", "int32", -(2**31), DAY_UNIT, band_names=years,
-                      description="first day of the longest unbroken run of each year"),
-            LayerSpec("end", "int32", -(2**31), DAY_UNIT, band_names=years,
-                      description="last day of the longest unbroken run of each year"),
-            VALID,
-        )  # fmt: skip
-
-    def tile(self, window: Window) -> Layers:
-        """Return all layers of a window."""
-        index = np.full((len(self.series.maps), window.height, window.width), 255, np.uint8)
-        for t, layers in enumerate(self.series.maps):
-            found, known = layers.classes(window)
-            index[t][known] = (found == self.target)[known]
-        known_somewhere = np.asarray((index != 255).any(axis=0))
-        if not known_somewhere.any():
-            bands = len(self.years)
-            blank = np.full((bands, *known_somewhere.shape), np.nan)
-            return {"value": blank, "error": blank, "onset": blank, "end": blank, "valid": known_somewhere[None]}
-        filled = fill_gaps(index, self.series.days)
-        seasons = [
-            count_days(filled, np.datetime64(f"{year}-01-01"), np.datetime64(f"{year + 1}-01-01"))
-            for year in self.years
-        ]
-        return {
-            "value": np.stack([season.duration for season in seasons]),
-            "error": np.stack([season.unknown + season.inferred for season in seasons]),
-            "onset": np.stack([season.onset for season in seasons]),
-            "end": np.stack([season.end for season in seasons]),
-            "valid": known_somewhere[None],
-        }
-
-    def results(self) -> dict[str, Any]:
-        """Return the figures of the run."""
-        return {"class": self.series.legend.names[self.target], "years": self.years}
-
-    def charts(self) -> list[Chart]:
-        """Return charts of the product."""
-        return []
-
-
-@dataclass
 class SwitchSeries:
     """Class switches that last (patch-series change).
 
     Class probabilities of all dates are smoothed by a hidden Markov model whose classes stay with `stay`; a switch is
-    a new most probable class on `last` dates in a row, with a mean probability that exceeds the old class's by
-    `margin`. Beside its most probable class, the smoothed probability of a date is shared evenly by the others.
+    a new most probable class on `last` dates with data in a row, with a mean probability that exceeds the old class's
+    by `margin`. Beside its most probable class, the smoothed probability of a date is shared evenly by the others.
 
     Attributes:
         series: The maps.
@@ -423,7 +364,8 @@ class SwitchSeries:
     def tile(self, window: Window) -> Layers:
         """Return all layers of a window."""
         chances = self.series.probabilities(window)
-        known = np.asarray(np.isfinite(chances).all(axis=0).any(axis=0))
+        seen = np.asarray(np.isfinite(chances).all(axis=0))
+        known = np.asarray(seen.any(axis=0))
         count = len(self.series.legend)
         paths = consistent_classes(chances, self.series.days, transition=stay_matrix(count, self.stay))
         shape = known.shape
@@ -434,6 +376,7 @@ class SwitchSeries:
         names, codes = self.series.legend.names, self.series.legend.values
         for row, col in np.argwhere(moving):
             smooth = self._smoothed(paths.path[:, row, col], paths.probability[:, row, col], count)
+            smooth[:, ~seen[:, row, col]] = np.nan  # a date without the pixel says nothing of when
             found = lasting_switches(smooth, self.series.days, last=self.last, margin=self.margin)
             number[0, row, col] = len(found)
             x, y = self.series.geobox.affine * (window.col + col + 0.5, window.row + row + 0.5)

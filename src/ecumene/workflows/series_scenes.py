@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from ecumene.change.breaks import BreakModel, detect_breaks
 from ecumene.change.breaks_monitoring import monitor_breaks
 from ecumene.change.omnibus import omnibus_test
+from ecumene.change.seasons import noise_autocorrelation
 from ecumene.change.series_statistics import temporal_statistics
 from ecumene.change.series_trends import monotone_trend
 from ecumene.change.temporal_looks import temporal_looks
-from ecumene.core.errors import SceneError
+from ecumene.core.errors import ConfigurationError, SceneError
 from ecumene.core.window import Window
 from ecumene.indicators.areas import pixel_areas
 from ecumene.legends import Legend, LegendClass
@@ -69,7 +71,7 @@ def kind_layer(description: str) -> LayerSpec:
     return LayerSpec("kind", "uint8", 255, categorical=True, description=description, band_names=("kind",))
 
 
-def _empty(specs: tuple[LayerSpec, ...], window: Window) -> Layers:
+def empty_layers(specs: tuple[LayerSpec, ...], window: Window) -> Layers:
     """Return layers without data: no date of the tile has a valid pixel."""
     shape = (window.height, window.width)
     return {
@@ -78,12 +80,14 @@ def _empty(specs: tuple[LayerSpec, ...], window: Window) -> Layers:
     }
 
 
-def _years(series: SeriesInput) -> tuple[int, int]:
+def series_years(series: SeriesInput) -> tuple[int, int]:
+    """Return first and last year of a series."""
     years = year_of(series.days)
     return int(years[0]), int(years[-1])
 
 
-def _areas(series: SeriesInput, window: Window) -> NDArray[np.float64]:
+def series_areas(series: SeriesInput, window: Window) -> NDArray[np.float64]:
+    """Return the areas of a window's pixels in square metres, `[h, w]`."""
     return np.asarray(np.broadcast_to(pixel_areas(series.stack.geobox, window), (window.height, window.width)))
 
 
@@ -91,6 +95,38 @@ def sample_windows(series: SeriesInput) -> list[Window]:
     """Return small windows that are spread regularly over the scene."""
     height, width = (int(side) for side in series.stack.geobox.shape)
     return spread_windows(height, width)
+
+
+def resolved_breaks(
+    breaks: Mapping[str, Any], values: Callable[[], NDArray[np.floating]], days: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Return the options of a break model with the autocorrelation of the noise as a number.
+
+    Args:
+        breaks: Options; `autocorrelation` may be a number, its text, or `auto`: estimated.
+        values: Gives series to estimate it from, `[B, T, ...]`.
+        days: Their dates.
+
+    Raises:
+        ConfigurationError: If it is neither a number nor `auto`.
+        SceneError: If it cannot be estimated.
+    """
+    stated = breaks.get("autocorrelation")
+    if not isinstance(stated, str):
+        return dict(breaks)
+    if stated == "auto":
+        model = {key: breaks[key] for key in ("order", "trend") if key in breaks}
+        return {**breaks, "autocorrelation": noise_autocorrelation(values(), days, **model)}
+    try:
+        return {**breaks, "autocorrelation": float(stated)}
+    except ValueError as error:
+        raise ConfigurationError(f"--autocorrelation is a number from 0 to 1, or auto, not {stated!r}.") from error
+
+
+def sample_values(series: SeriesInput) -> NDArray[np.float32]:
+    """Return the values of small windows all over the scene, `[B, T, P]`."""
+    parts = [series.read(window, count=False) for window in sample_windows(series)]
+    return np.concatenate([part.reshape(*part.shape[:2], -1) for part in parts], axis=2)
 
 
 def spread_windows(height: int, width: int) -> list[Window]:
@@ -137,7 +173,7 @@ class BreakSeries:
             middle = np.nanmedian(usual, axis=1)
             spread = 1.4826 * np.nanmedian(np.abs(usual - middle[:, None]), axis=1)
             limit = middle + _SCATTER * np.maximum(spread, 0.05)
-        return cls(series, model, limit, AreaByYear.between(*_years(series)))
+        return cls(series, model, limit, AreaByYear.between(*series_years(series)))
 
     @property
     def legends(self) -> dict[str, Legend]:
@@ -168,12 +204,12 @@ class BreakSeries:
         """Return all layers of a window."""
         values = self.series.read(window)
         if not np.isfinite(values).any():
-            return _empty(self.layers(), window)
+            return empty_layers(self.layers(), window)
         found = detect_breaks(values, self.series.days, model=self.model)
         broken = found.valid & (found.probability >= 0.5)
         low, high = (np.where(broken, day, np.nan) for day in (found.date_low, found.date_high))
         date = np.where(broken, found.date, np.nan)
-        self.sums.add(date, low, high, _areas(self.series, window))
+        self.sums.add(date, low, high, series_areas(self.series, window))
         with np.errstate(invalid="ignore"):
             odd = (np.log(np.maximum(found.scale, 1e-9)) > self.noise_limit[:, None, None]).any(axis=0) & found.valid
         kind = np.where(broken, np.where(found.magnitude[0] > 0, 2, 1), 0)
@@ -205,7 +241,7 @@ class MonitorSeries:
     """Alarms since the end of a history.
 
     Attributes:
-        series: The scenes; the first followed value is monitored.
+        series: The scenes, of one followed value.
         history: Last day of the history, since 1970-01-01.
         options: Of `monitor_breaks`.
         sums: Area with an alarm by year.
@@ -219,7 +255,7 @@ class MonitorSeries:
     name: str = "monitor"
 
     def __post_init__(self) -> None:
-        self.sums = AreaByYear.between(*_years(self.series))
+        self.sums = AreaByYear.between(*series_years(self.series))
 
     @property
     def legends(self) -> dict[str, Legend]:
@@ -244,13 +280,13 @@ class MonitorSeries:
         """Return all layers of a window."""
         values = self.series.read(window)
         if not np.isfinite(values[0]).any():
-            return _empty(self.layers(), window)
+            return empty_layers(self.layers(), window)
         found = monitor_breaks(values[0], self.series.days, self.history, **self.options)
         self.boundary = found.boundary
         raised = np.isfinite(found.date) & found.valid
         date = np.where(raised, found.date, np.nan)
         low = np.where(raised, found.last_before, np.nan)
-        self.sums.add(date, low, date, _areas(self.series, window))
+        self.sums.add(date, low, date, series_areas(self.series, window))
         return {
             "value": date[None],
             "error": 0.5 * (date - low)[None],
@@ -293,15 +329,15 @@ class OmnibusSeries:
         """Estimate the looks from a sample of the scene where they are not stated, the same for all tiles.
 
         Raises:
+            ConfigurationError: If the scenes are no radar.
             SceneError: If the looks cannot be estimated.
         """
+        if not series.radar:
+            raise ConfigurationError("The omnibus test is one of radar intensities; choose breaks for optical scenes.")
         series.decibels = False
         if looks is None:
-            parts = [series.read(window, count=False) for window in sample_windows(series)]
-            looks = temporal_looks(
-                np.concatenate([np.moveaxis(part, 0, 1).reshape(part.shape[1], part.shape[0], -1) for part in parts], 2)
-            )
-        return cls(series, looks, significance, AreaByYear.between(*_years(series)))
+            looks = temporal_looks(np.moveaxis(sample_values(series), 0, 1))
+        return cls(series, looks, significance, AreaByYear.between(*series_years(series)))
 
     @property
     def legends(self) -> dict[str, Legend]:
@@ -332,7 +368,7 @@ class OmnibusSeries:
         values = np.moveaxis(self.series.read(window), 0, 1)
         with np.errstate(invalid="ignore"):
             if not (values > 0).all(axis=(0, 1)).any():
-                return _empty(self.layers(), window)
+                return empty_layers(self.layers(), window)
         found = omnibus_test(values, self.looks, level=self.significance)
         days = self.series.days.astype(np.float64)
         changed = found.first > 0
@@ -340,7 +376,7 @@ class OmnibusSeries:
         before = np.where(changed, days[np.maximum(found.first - 1, 0)], np.nan)
         sign = np.take_along_axis(found.sign, np.maximum(found.first - 1, 0)[None].astype(np.int64), 0)[0]
         kind = np.select([~changed, sign == -1, sign == 1], [0, 1, 2], 3)
-        self.sums.add(0.5 * (before + after), before, after, _areas(self.series, window))
+        self.sums.add(0.5 * (before + after), before, after, series_areas(self.series, window))
         return {
             "value": 0.5 * (before + after)[None],
             "error": 0.5 * (after - before)[None],
@@ -402,7 +438,7 @@ class StatisticsSeries:
         """Return all layers of a window."""
         values = self.series.read(window)
         if not np.isfinite(values).any():
-            return _empty(self.layers(), window)
+            return empty_layers(self.layers(), window)
         found, seen = temporal_statistics(values, self.series.days)
         layers: Layers = {self._layer(name): band for name, band in found.items()}
         return layers | {"observations": seen, "valid": np.asarray((seen > 0).all(axis=0))[None]}
@@ -451,7 +487,7 @@ class TrendSeries:
         """Return all layers of a window."""
         values = self.series.read(window)
         if not np.isfinite(values).any():
-            return _empty(self.layers(), window)
+            return empty_layers(self.layers(), window)
         years = year_of(self.series.days)
         distinct = np.unique(years)
         yearly = np.full((values.shape[0], len(distinct), *values.shape[2:]), np.nan, np.float32)

@@ -50,7 +50,7 @@ class SiteOptions:
         whole = all(isinstance(value, int) for value in (self.dates, self.samples))
         if not whole or self.dates < 1 or self.samples < 1 or not shares:
             raise ConfigurationError(
-                "Samples of sites need a positive number of dates and draws, a labelled_share in (0, 1] and a "
+                "Samples of sites need a positive whole number of dates and draws, a labelled_share in (0, 1] and a "
                 f"least_labelled in [0, 1), not {self.dates}, {self.samples}, {self.labelled_share} and "
                 f"{self.least_labelled}."
             )

@@ -11,10 +11,10 @@ from typing import Any
 
 from ecumene.core.errors import ConfigurationError, MissingDependencyError
 from ecumene.core.files import sha256_of
+from ecumene.core.optional import require
 from ecumene.core.progress import Progress, silent
 from ecumene.models.bundle import Model
 from ecumene.models.contract import InputBand
-from ecumene.objectives import build_objective
 from ecumene.samples.augmentation import Compose, RandomD4
 from ecumene.samples.contract import Part
 from ecumene.samples.datasets.growth_sites import GrowthSites
@@ -26,20 +26,13 @@ from ecumene.systems import System, get_system
 from ecumene.training.provenance import make_inputs, training_provenance
 from ecumene.workflows.calibrate import fit_trust
 from ecumene.workflows.evaluate import evaluate_classifier
-from ecumene.workflows.fit import fit_network_system, remove_training_files, training_options
+from ecumene.workflows.export import check_graphs
+from ecumene.workflows.fit import class_objective, fit_network_system, remove_training_files, training_options
 from ecumene.workflows.shift import BAND_QUANTILES, training_quantiles
 from ecumene.workflows.site_data import SiteOptions, collect_sites, growth_legend
 from ecumene.workflows.train import check_options
 from ecumene.workflows.training_data import TrainingData
 from ecumene.workflows.uncertainty import SINGLE
-
-SITES = "growth-sites"
-"""Entry of `System.data_sets` of what is trained here."""
-
-
-def is_site_system(name: str) -> bool:
-    """Return whether a system learns from sites at several dates."""
-    return SITES in get_system(name).data_sets
 
 
 def train_sites(
@@ -80,6 +73,8 @@ def train_sites(
     out = Path(out)
     check_options(out, "block", coverage, false_alarm_rate)
     chosen = get_system(system) if isinstance(system, str) else system
+    if onnx:
+        check_graphs(chosen, int8=False)
     options = site_options(chosen, data_options)
     sites = GrowthSites.open(folder, options.bands)
     stride = 1 << len(network_arguments(chosen)["widths"])
@@ -87,7 +82,7 @@ def train_sites(
     model = fit_sites(
         chosen, sites, data, options, seed=seed, epochs=epochs, max_minutes=max_minutes, out=out, progress=progress
     )
-    flat = {part: answer_only(data[part]) for part in (Part.TRAIN, Part.CALIBRATION, Part.TEST)}
+    flat = {part: answer_only(found) for part, found in data.parts.items()}
     model, notes = fit_trust(
         model,
         flat[Part.TRAIN],
@@ -95,6 +90,7 @@ def train_sites(
         coverage=coverage,
         false_alarm_rate=false_alarm_rate,
         seed=seed,
+        decide_on=flat[Part.VALIDATION],
     )
     simulated = simulated_notice(folder)
     if simulated:
@@ -115,7 +111,7 @@ def site_options(system: System, overrides: Mapping[str, Any] | None = None) -> 
     Raises:
         ConfigurationError: If the system does not learn from sites, or an option is unknown or out of range.
     """
-    if SITES not in system.data_sets:
+    if not system.of_sites:
         raise ConfigurationError(f"{system.name} does not learn from sites at several dates; choose another --system.")
     merged = {**system.data_options, **(overrides or {})}
     known = [field.name for field in fields(SiteOptions)]
@@ -126,9 +122,28 @@ def site_options(system: System, overrides: Mapping[str, Any] | None = None) -> 
         raise ConfigurationError(f"{system.name} reads {system.data_options['dates']} dates, which is no option of it.")
     bands = merged.get("bands")
     try:
-        return SiteOptions(**merged | {"bands": None if bands is None else tuple(bands)})
+        options = SiteOptions(**merged | {"bands": None if bands is None else tuple(bands)})
     except TypeError as error:
         raise ConfigurationError(f"An option of the sites has the wrong kind of value ({error}).") from error
+    if system.reads == "series":
+        _check_series(options.dates)
+    return options
+
+
+def _check_series(dates: int) -> None:
+    """Refuse a series that the network of a series cannot integrate, before anything is read.
+
+    Raises:
+        ConfigurationError: If that is so.
+        MissingDependencyError: If torch is not installed.
+    """
+    require("torch")
+    from ecumene.networks.temporal_graph import MOST_DATES
+
+    if not 2 <= dates <= MOST_DATES:
+        raise ConfigurationError(
+            f"A series of sites has 2 to {MOST_DATES} dates, not {dates}; choose another --data-option dates=."
+        )
 
 
 def network_arguments(system: System) -> dict[str, Any]:
@@ -181,10 +196,10 @@ def fit_sites(
     train: PatchSet = data[Part.TRAIN]
     inputs = make_inputs(sites.channels, channel_statistics(train))
     legend = growth_legend(options.dates)
-    objective = build_objective({"name": system.objective, "legend": legend.model_dump(mode="json")})
+    objective = class_objective(system, legend)
+    if system.reads == "pair":
+        objective = objective.looking_for(legend.names[1])
     arguments = dict(system.network_arguments)
-    if "radar" in network_arguments(system):
-        arguments["radar"] = sites.radar
     if "dates" in network_arguments(system):
         arguments["dates"] = options.dates
     system = system.model_copy(update={"network_arguments": arguments})

@@ -28,7 +28,7 @@ from ecumene.mapping.styles import paletted_style, ramp_style
 from ecumene.mapping.tiles import TileStore, encode_tile
 from ecumene.objectives.prediction import LayerSpec
 from ecumene.viewer.charts import CHARTS_PROPERTY, Chart
-from ecumene.workflows.array_product import ExtraFile, extra_assets, write_product_item
+from ecumene.workflows.product_files import ExtraFile, extra_assets, write_product_item
 
 TILE = 1024
 """Edge of a tile in pixels."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ecumene.catalogue.cluster import parse_cluster
 from ecumene.core.errors import ProductError
 from ecumene.core.progress import Progress
 from ecumene.mapping.options import MapOptions
 from ecumene.models.bundle import Model
-from ecumene.workflows.map_collection import Source, map_collection, plan_collection
+from ecumene.workflows.map_collection import Source, count_executors, map_collection, plan_collection
 from ecumene.workflows.study import StudyPaths
-from ecumene.workflows.study_estimate import StudyEstimate, peak_memory, seconds_a_pixel
+from ecumene.workflows.study_estimate import StudyEstimate, peak_memory, resident_memory, seconds_a_pixel
 
 
 def _source(paths: StudyPaths) -> Source:
@@ -84,13 +85,17 @@ def estimate_collection(paths: StudyPaths, stages: tuple[str, ...]) -> StudyEsti
         **_source(paths),
     )
     frames = max((len({str(source.time) for source in unit.sources}) for unit in plan.units), default=1)
-    a_pixel = seconds_a_pixel(model, options, frames=frames)
+    cluster = paths.study.grid.cluster
+    workers = count_executors(plan.settings, options, None if cluster is None else parse_cluster(cluster))
+    before = resident_memory()
+    a_pixel = seconds_a_pixel(model, options, frames=frames, threads=plan.settings.threads)
+    a_run = max(0, peak_memory() - before)
     return StudyEstimate(
         stages,
         tiles=len(plan.units),
         pixels=plan.pixels,
         bytes_to_read=plan.bytes_to_read,
-        seconds=a_pixel * plan.pixels,
-        memory_bytes=peak_memory(),
+        seconds=a_pixel * plan.pixels / workers,
+        memory_bytes=peak_memory() + (workers - 1) * a_run,
         notes=("Time is that of one worker; memory is that of one worker without its tile.",),
     )

@@ -32,7 +32,8 @@ class StudyEstimate:
         pixels: Pixels of the map.
         bytes_to_read: Decoded bytes of the bands that the model needs.
         seconds: Of the map's computation on this machine, from a timed run of the model on made-up pixels.
-        memory_bytes: Peak of the process, from the same run and the plan's tile.
+        memory_bytes: Peak of the process, from the same run, as often as executors run side by side, and the plan's
+            tile.
         notes: Sentences about what could not be known.
     """
 
@@ -102,6 +103,15 @@ def peak_memory() -> int:
     return int(peak) if sys.platform == "darwin" else int(peak) * 1024
 
 
+def resident_memory() -> int:
+    """Return the resident set of this process now, bytes; its peak where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError, ValueError):
+        return peak_memory()
+    return pages * resource.getpagesize()
+
+
 def seconds_a_pixel(
     model: Model,
     options: MapOptions,
@@ -159,16 +169,19 @@ def _estimate_map(paths: StudyPaths, stages: tuple[str, ...]) -> StudyEstimate:
     options = MapOptions.of(**{"probability": True, **study.map})
     matched = model.match(stack)
     plan = _plan(matched, model, options)
+    workers, before = count_workers(plan, options), resident_memory()
     a_pixel = seconds_a_pixel(
         model, options, window=plan.window, batch=plan.batch_size, frames=len(plan.frames), threads=plan.threads
     )
+    # The weights are counted with every executor although most backends share them: rather too much than too little.
+    a_run = max(0, peak_memory() - before)
     return StudyEstimate(
         stages,
         tiles=plan.tile_counts[0] * plan.tile_counts[1],
         pixels=pixels,
         bytes_to_read=bytes_of(matched.sources, [channel.key for channel in matched.channels]),
-        seconds=a_pixel * pixels * plan.extra_pixels / count_workers(plan, options),
-        memory_bytes=peak_memory() + _tile_bytes(plan),
+        seconds=a_pixel * pixels * plan.extra_pixels / workers,
+        memory_bytes=peak_memory() + (workers - 1) * a_run + _tile_bytes(plan),
     )
 
 

@@ -37,7 +37,7 @@ from ecumene.workflows.regression import (
 )
 from ecumene.workflows.shift import BAND_QUANTILES, training_quantiles
 from ecumene.workflows.stacks import Declaration, Paths, open_stack
-from ecumene.workflows.training_data import collect_training_data, require_pair
+from ecumene.workflows.training_data import collect_training_data, require_features, require_pair
 from ecumene.workflows.uncertainty import check_uncertainty, parse_uncertainty
 
 if TYPE_CHECKING:
@@ -70,9 +70,10 @@ def choose_system(name: str, stack: SceneStack, labels: LabelRaster) -> System:
         raise ConfigurationError(
             f"{name} learns from a series, but only one date was given; add dates or choose another --system."
         )
-    if system.data_sets == ("growth-sites",):
+    if system.of_sites:
         raise ConfigurationError(f"{name} learns from several places at once; give their folder with --data.")
     require_pair(system, stack)
+    require_features(system, stack)
     return system
 
 
@@ -217,7 +218,7 @@ def train_model(
     model, notes = fit(
         model,
         data[Part.TRAIN],
-        data[Part.CALIBRATION] if numbers else calibration_part(data, chosen.kind),
+        data[Part.CALIBRATION] if numbers else calibration_part(data, chosen),
         coverage=coverage,
         false_alarm_rate=false_alarm_rate,
         seed=seed,

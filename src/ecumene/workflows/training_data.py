@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ecumene.core.errors import ConfigurationError, LabelError
+from ecumene.models.row_features import RowFeatures
 from ecumene.samples.contract import Part
 from ecumene.samples.labels import LabelRaster
 from ecumene.samples.patch_set import PatchSet
@@ -44,6 +45,17 @@ def require_pair(system: System, stack: Stack) -> None:
             f"{system.name} learns what changed between two dates, but the scenes have {len(stack.times)}; give the "
             "scenes of one date before and of one date after."
         )
+
+
+def require_features(system: System, stack: Stack) -> None:
+    """Refuse scenes of which a per-pixel system cannot make its rows.
+
+    Raises:
+        ContractError: If a band of an index is missing, or the scenes are not of one year where they must be.
+    """
+    features = RowFeatures.from_config(system.row_features)
+    features.require_bands(stack.channels)
+    features.require_one_year(stack.times)
 
 
 def _frames(stack: SceneStack, system: System) -> Sequence[Stack]:

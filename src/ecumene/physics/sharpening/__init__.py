@@ -17,7 +17,7 @@ from ecumene.physics.sharpening.errors import degrade_pair, fit_error_model
 from ecumene.physics.sharpening.guides import FusionInput, prepare
 from ecumene.physics.sharpening.joint_sparsity import JointCode, joint_matching_pursuit, joint_sparse_code
 from ecumene.physics.sharpening.jsparsefi import joint_sparsity
-from ecumene.physics.sharpening.quality import Quality, assess, ergas, q2n, spectral_angles_deg
+from ecumene.physics.sharpening.quality import Quality, assess, ergas, q2n
 from ecumene.physics.sharpening.registration import PairGeometry, estimate_geometry, shifted
 from ecumene.physics.sharpening.result import INCONSISTENT, INVALID, NEAR_GAP, Sharpened
 from ecumene.physics.sharpening.scales import ScalePair
@@ -53,6 +53,5 @@ __all__ = [
     "q2n",
     "sharpen",
     "shifted",
-    "spectral_angles_deg",
     "wald_protocol",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ContractError
+from ecumene.physics.spectral_angles import spectral_angles_deg
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,6 @@ def assess(image: Any, reference: Any, ratio: int, *, valid: Any = None, block: 
         uiqi=float(np.mean(single)),
         band_rmse=tuple(float(value) for value in rmse),
     )
-
-
-def spectral_angles_deg(image: Any, reference: Any) -> NDArray[np.float64]:
-    """Return the angle between the spectra of every pixel, degrees: `[B, ...]` to `[...]`; 0 where one is zero."""
-    a, b = np.asarray(image, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    size_a, size_b = np.linalg.norm(a, axis=0), np.linalg.norm(b, axis=0)
-    apart = np.linalg.norm(a * size_b - b * size_a, axis=0)
-    together = np.linalg.norm(a * size_b + b * size_a, axis=0)
-    # Kahan's form keeps small angles that arccos loses; it is 0 for zero spectra.
-    return np.asarray(np.degrees(2.0 * np.arctan2(apart, together)))
 
 
 def ergas(image: Any, reference: Any, ratio: int) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ContractError
+from ecumene.physics.spectral_angles import spectral_angles_deg
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,9 @@ class UnmixingAccuracy:
 def spectral_angle_deg(first: Any, second: Any) -> NDArray[np.float64]:
     """Return angles between all pairs of columns of `[B, p]` and `[B, q]`: `[p, q]`, degrees, 0 to 180.
 
-    By 2 atan2(|u - v|, |u + v|) of the unit vectors (Kahan), which is exact where arccos loses half of the digits.
+    See `physics.spectral_angles`.
     """
-    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    a = a / np.linalg.norm(a, axis=0)
-    b = b / np.linalg.norm(b, axis=0)
-    apart = np.linalg.norm(a[:, :, None] - b[:, None, :], axis=0)
-    together = np.linalg.norm(a[:, :, None] + b[:, None, :], axis=0)
-    return np.asarray(np.degrees(2.0 * np.arctan2(apart, together)))
+    return spectral_angles_deg(np.asarray(first)[:, :, None], np.asarray(second)[:, None, :])
 
 
 def compare_with_reference(

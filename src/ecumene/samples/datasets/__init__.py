@@ -1,16 +1,27 @@
-"""Published data sets by name. Adding one is adding a module here that defines a `DataSet`, and its line below."""
+"""Published data sets by name. Adding one is adding a module here that defines its class, and its line below.
+
+A class is a `DataSet` of images with answers, a `pairs.PairDataSet`, or `growth_sites.GrowthSites`.
+"""
 
 from __future__ import annotations
 
 import difflib
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.samples.datasets.contract import DataSet, DataSetInfo
 
-__all__ = ["DataSet", "DataSetInfo", "data_set_class", "list_data_sets", "open_data_set"]
+__all__ = [
+    "DataSet",
+    "DataSetInfo",
+    "Described",
+    "any_data_set_class",
+    "data_set_class",
+    "list_data_sets",
+    "open_data_set",
+]
 
 _DATA_SETS: dict[str, tuple[str, str]] = {
     # name: (module, class)
@@ -26,11 +37,19 @@ _DATA_SETS: dict[str, tuple[str, str]] = {
     "houston-2013": ("cubes", "Houston2013"),
     "sen12ms-cr": ("sen12ms_cr", "Sen12MsCr"),
     "sen12ms-cr-ts": ("sen12ms_cr_ts", "Sen12MsCrTs"),
+    "oscd": ("oscd", "Oscd"),
+    "growth-sites": ("growth_sites", "GrowthSites"),
 }
 
 
-def data_set_class(name: str) -> type[DataSet]:
-    """Return the class of a data set.
+class Described(Protocol):
+    """What every data set is, whether it holds images with answers, pairs of dates or places."""
+
+    info: ClassVar[DataSetInfo]
+
+
+def any_data_set_class(name: str) -> type[Described]:
+    """Return the class of a data set of any kind.
 
     Raises:
         ConfigurationError: If there is none of that name.
@@ -41,13 +60,28 @@ def data_set_class(name: str) -> type[DataSet]:
             f"There is no data set {name!r}; did you mean {', '.join(near)}? `ecumene datasets` lists all."
         )
     module, class_name = _DATA_SETS[name]
-    loaded: type[DataSet] = getattr(importlib.import_module(f"ecumene.samples.datasets.{module}"), class_name)
+    loaded: type[Described] = getattr(importlib.import_module(f"ecumene.samples.datasets.{module}"), class_name)
     return loaded
+
+
+def data_set_class(name: str) -> type[DataSet]:
+    """Return the class of a data set of images with answers.
+
+    Raises:
+        ConfigurationError: If there is none of that name, or it holds something else.
+    """
+    found = any_data_set_class(name)
+    if not issubclass(found, DataSet):
+        raise ConfigurationError(
+            f"The data set {name} holds places at several dates, not images with one answer each; train a system that "
+            "names it (`ecumene systems`)."
+        )
+    return found
 
 
 def list_data_sets() -> tuple[DataSetInfo, ...]:
     """Return what is known of every data set, in the order of the list."""
-    return tuple(data_set_class(name).info for name in _DATA_SETS)
+    return tuple(any_data_set_class(name).info for name in _DATA_SETS)
 
 
 def open_data_set(name: str, folder: str | Path, **options: Any) -> DataSet:
@@ -56,4 +90,6 @@ def open_data_set(name: str, folder: str | Path, **options: Any) -> DataSet:
     Raises:
         EcumeneError: If the name is unknown, or the files are missing or wrong.
     """
-    return data_set_class(name).open(folder, **options)
+    data = data_set_class(name).open(folder, **options)
+    data.options = dict(options)
+    return data

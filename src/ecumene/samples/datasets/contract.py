@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -57,6 +58,7 @@ class DataSet(ABC):
         group: int32 `[N]`: place of an image; images of one group must stay in one part of a split.
         ids: Name of each sample, as the official split files spell it.
         resolution_m: Metres a pixel of the images; None: the finest ground sampling of the channels.
+        options: With which it was opened.
     """
 
     info: ClassVar[DataSetInfo]
@@ -68,6 +70,7 @@ class DataSet(ABC):
     group: NDArray[np.int32]
     ids: Sequence[str]
     resolution_m: float | None = None
+    options: Mapping[str, Any] = MappingProxyType({})
 
     @classmethod
     @abstractmethod

@@ -98,7 +98,6 @@ class GrowthSites:
         folder: Where the files are.
         sites: Those that `data_set.json` names, in its order.
         channels: Of all sensors, radar first.
-        radar: Positions of the radar channels.
         resolution_m: Metres a pixel.
     """
 
@@ -128,7 +127,6 @@ class GrowthSites:
                     Channel(sensor.id, files.level, band.name, unit, band.center_wavelength_um, band.ground_sampling_m)
                 )
         self.channels = tuple(channels)
-        self.radar = list(range(len(self._files[0][2])))
 
     @classmethod
     def open(cls, folder: str | Path, bands: Sequence[str] | None = None) -> Self:

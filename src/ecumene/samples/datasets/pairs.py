@@ -1,12 +1,7 @@
-"""Published data sets of change: places with two dates each and a map of what changed.
-
-Adding one is adding a module here that defines a `PairDataSet`, and its line below.
-"""
+"""Published data sets of change: places with two dates each and a map of what changed."""
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +14,7 @@ from numpy.typing import NDArray
 from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
 from ecumene.samples.contract import Part
+from ecumene.samples.datasets import any_data_set_class
 from ecumene.samples.datasets.contract import DataSetInfo
 from ecumene.scenes.contract import Channel
 
@@ -82,29 +78,18 @@ class PairDataSet(ABC):
         """Official part (`TRAIN` or `TEST`) of each place that is there; empty where there is no official split."""
 
 
-_PAIR_SETS: dict[str, tuple[str, str]] = {
-    # name: (module, class)
-    "oscd": ("oscd", "Oscd"),
-}
-
-
 def pair_set_class(name: str) -> type[PairDataSet]:
     """Return the class of a data set of pairs.
 
     Raises:
-        ConfigurationError: If there is none of that name.
+        ConfigurationError: If there is none of that name, or it holds something else.
     """
-    if name not in _PAIR_SETS:
-        near = difflib.get_close_matches(name, _PAIR_SETS, n=3) or sorted(_PAIR_SETS)
-        raise ConfigurationError(f"There is no data set of pairs {name!r}; did you mean {', '.join(near)}?")
-    module, class_name = _PAIR_SETS[name]
-    loaded: type[PairDataSet] = getattr(importlib.import_module(f"ecumene.samples.datasets.{module}"), class_name)
-    return loaded
-
-
-def list_pair_sets() -> tuple[DataSetInfo, ...]:
-    """Return what is known of every data set of pairs."""
-    return tuple(pair_set_class(name).info for name in _PAIR_SETS)
+    found = any_data_set_class(name)
+    if not issubclass(found, PairDataSet):
+        raise ConfigurationError(
+            f"The data set {name} does not hold places on two dates; choose another, such as oscd."
+        )
+    return found
 
 
 def open_pair_set(name: str, folder: str | Path, **options: Any) -> PairDataSet:

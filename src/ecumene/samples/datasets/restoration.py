@@ -44,10 +44,14 @@ class RestorationData(DataSet):
     Attributes:
         targets: Names of the restored bands, the first of `channels`.
         temporal: Whether the images are series.
+        crop: Side of the random window that training takes of a sample; None: all of it.
+        variant: What options change about the samples beside their channels, as text.
     """
 
     targets: tuple[str, ...]
     temporal: bool = False
+    crop: int | None = None
+    variant: str = ""
     resolution_m = PIXEL_M
 
     def _describe(self, ids: Sequence[str], places: Sequence[Any]) -> None:
@@ -143,6 +147,29 @@ def one_of(option: str, value: Any, known: Sequence[str], title: str) -> str:
     if value not in known:
         raise ConfigurationError(f"The option {option} of {title} is one of {', '.join(known)}, not {value!r}.")
     return str(value)
+
+
+def crop_of(options: Mapping[str, Any], title: str) -> int | None:
+    """Return the side of the random window that training takes; None where nobody says.
+
+    Raises:
+        ConfigurationError: If it is no whole number of pixels from 8.
+    """
+    crop = options.get("crop")
+    if crop is not None and (isinstance(crop, bool) or not isinstance(crop, int) or crop < 8):
+        raise ConfigurationError(f"The option crop of {title} is a side in pixels, 8 or more, not {crop!r}.")
+    return crop
+
+
+def yes_or_no(option: str, value: Any, title: str) -> bool:
+    """Return an option that is either.
+
+    Raises:
+        ConfigurationError: If it is neither.
+    """
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"The option {option} of {title} is true or false, not {value!r}.")
+    return value
 
 
 def only_options(given: Mapping[str, Any], known: Sequence[str], title: str) -> None:

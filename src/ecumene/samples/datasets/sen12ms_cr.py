@@ -25,6 +25,7 @@ from ecumene.samples.datasets.restoration import (
     RestorationData,
     base_name,
     cloud_mask,
+    crop_of,
     one_of,
     only_options,
 )
@@ -107,7 +108,7 @@ class Sen12MsCr(RestorationData):
         self.channels = sensor_channels("sentinel-2", "L1C", S2_BANDS)
         if self._radar:
             self.channels = (*self.channels, *sensor_channels("sentinel-1", "GRD", S1_BANDS))
-        self.crop = crop
+        self.crop, self.variant = crop, f"crop={crop}"
         self.patch_size = self._reader.side(names["s2", self._patches[0]])
         self._describe([patch.id for patch in patches], [(patch.season, patch.scene) for patch in patches])
 
@@ -121,6 +122,7 @@ class Sen12MsCr(RestorationData):
 
         Raises:
             SceneError: If there are no patches, or a patch lacks one of its three files.
+            ConfigurationError: If an option is wrong.
         """
         only_options(options, ("inputs", "crop"), "sen12ms-cr")
         inputs = one_of("inputs", options.get("inputs", "s1+s2"), ("s1+s2", "s2"), "sen12ms-cr")
@@ -129,7 +131,7 @@ class Sen12MsCr(RestorationData):
         patches = sorted({patch for _, patch in names})
         for kind in ("s2", "s2_cloudy", *(("s1",) if inputs == "s1+s2" else ())):
             _require(kind, patches, names)
-        return cls(files, patches, names, inputs, options.get("crop"))
+        return cls(files, patches, names, inputs, crop_of(options, "sen12ms-cr"))
 
     def read_pairs(self, indices: NDArray[np.integer] | Sequence[int]) -> RestorationSet:
         """See `RestorationData.read_pairs`; the mask is that of the cloudy image."""

@@ -25,8 +25,10 @@ from ecumene.samples.datasets.restoration import (
     RestorationData,
     base_name,
     cloud_mask,
+    crop_of,
     one_of,
     only_options,
+    yes_or_no,
 )
 from ecumene.samples.restoration_set import RestorationSet
 
@@ -138,7 +140,8 @@ class Sen12MsCrTs(RestorationData):
         self.channels = sensor_channels("sentinel-2", "L1C", S2_BANDS)
         if self._radar:
             self.channels = (*self.channels, *sensor_channels("sentinel-1", "GRD", S1_BANDS))
-        self.crop: int | None = options.get("crop")
+        self.crop = crop_of(options, "sen12ms-cr-ts")
+        self.variant = f"{sampling} crop={self.crop}"
         first = self._series[0]
         self.patch_size = self._reader.side(names["s2", first, images[first][0]][0])
         self._shipped = _read_coverage(files)
@@ -238,7 +241,8 @@ def _sampling(options: Mapping[str, Any]) -> Sampling:
         raise ConfigurationError(f"The option dates of sen12ms-cr-ts is the number of inputs, 2 to 29, not {dates!r}.")
     if not all(isinstance(value, int | float) for value in (least, most)) or not 0.0 <= least <= most <= 1.0:
         raise ConfigurationError(f"min_cov and max_cov are cloud shares with min_cov <= max_cov, not {least}, {most}.")
-    return Sampling(dates, float(least), float(most), bool(options.get("exclude_target", True)))
+    excluded = yes_or_no("exclude_target", options.get("exclude_target", True), "sen12ms-cr-ts")
+    return Sampling(dates, float(least), float(most), excluded)
 
 
 def _find(files: OfficialFiles) -> dict[tuple[str, Series, int], tuple[str, int]]:
@@ -297,6 +301,6 @@ def _read_coverage(files: OfficialFiles) -> dict[str, NDArray[np.float64]]:
         shares = {str(key): np.asarray(values, np.float64) for key, values in stated.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise LabelError(f"{COVERAGE_NAME} is not a table of cloud shares; delete it to have them computed.") from error
-    if not all(part.ndim == 1 and np.isfinite(part).all() for part in shares.values()):
+    if not all(part.ndim == 1 and part.size and np.isfinite(part).all() for part in shares.values()):
         raise LabelError(f"{COVERAGE_NAME} is not a table of cloud shares; delete it to have them computed.")
     return shares

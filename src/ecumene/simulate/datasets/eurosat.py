@@ -123,7 +123,7 @@ def _write_landscape(job: _Job) -> list[tuple[str, str, int, int, int, str]]:
         wanted = [(zone, name) for zone, day, name in job.patches if day == number]
         if not wanted:
             continue
-        seen = observe_sentinel2(city, date, level="L1C", seed=noise)
+        seen = observe_sentinel2(city, date, level="L1C", seed=noise, with_truth=False)
         image = digital_numbers(seen.image[[seen.bands.index(band) for band in BANDS]])
         for zone, name in wanted:
             row, col = (PATCH * index for index in divmod(zone, job.side))

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.errors import NotGeoreferencedWarning
 
 from ecumene._version import __version__
@@ -74,6 +76,12 @@ def whole_folder(out: Path | str) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _in_environment(function: Callable[[Job], Result], job: Job) -> Result:
+    """Do a job with one environment of GDAL for all of its files, instead of one for each."""
+    with rasterio.Env():
+        return function(job)
+
+
 def in_order(function: Callable[[Job], Result], jobs: Sequence[Job], workers: int) -> Iterator[Result]:
     """Yield the results of jobs in their order, computed here or by processes.
 
@@ -82,16 +90,17 @@ def in_order(function: Callable[[Job], Result], jobs: Sequence[Job], workers: in
         jobs: Arguments.
         workers: Processes; 1 computes here.
     """
+    work = partial(_in_environment, function)
     if workers <= 1:
-        yield from map(function, jobs)
+        yield from map(work, jobs)
         return
     waiting = iter(jobs)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         # A few more jobs than workers are under way: memory stays flat whatever the size.
-        running = [pool.submit(function, job) for job in islice(waiting, workers + 2)]
+        running = [pool.submit(work, job) for job in islice(waiting, workers + 2)]
         while running:
             yield running.pop(0).result()
-            running.extend(pool.submit(function, job) for job in islice(waiting, 1))
+            running.extend(pool.submit(work, job) for job in islice(waiting, 1))
 
 
 @contextlib.contextmanager
@@ -100,6 +109,11 @@ def without_warning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
+
+
+@cache
+def _crs(epsg: int) -> CRS:
+    return CRS.from_epsg(epsg)
 
 
 def write_image(path: Path, values: NDArray[Any], where: Where | None = None, row: int = 0, col: int = 0) -> None:
@@ -115,7 +129,7 @@ def write_image(path: Path, values: NDArray[Any], where: Where | None = None, ro
     placed: dict[str, Any] = {}
     if where is not None:
         corner = Affine(PIXEL_M, 0.0, where.east + col * PIXEL_M, 0.0, -PIXEL_M, where.north - row * PIXEL_M)
-        placed = {"crs": f"EPSG:{where.epsg}", "transform": corner}
+        placed = {"crs": _crs(where.epsg), "transform": corner}
     count, height, width = values.shape
     with (
         without_warning(),

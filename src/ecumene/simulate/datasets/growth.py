@@ -100,7 +100,9 @@ def _write_site(job: _Job) -> list[dict[str, int | bool]]:
         for name in ("s1", "s2", *(("buildings",) if job.mapped else ())):
             (place / name).mkdir(parents=True, exist_ok=True)
         write_sentinel1(observe_sentinel1(city, day, seed), place / "s1" / f"s1_{stem}")
-        write_sentinel2(observe_sentinel2(city, day, seed=seed), place / "s2" / f"s2_{stem}", with_mask=False)
+        write_sentinel2(
+            observe_sentinel2(city, day, seed=seed, with_truth=False), place / "s2" / f"s2_{stem}", with_mask=False
+        )
         if job.mapped:
             target = place / "buildings" / f"buildings_{stem}"
             tags = {"SIMULATED": SIMULATED}

@@ -135,7 +135,7 @@ def _write_scene(job: _Job) -> list[str]:
     city = simulate_landscape(int(rng.integers(1 << 31)), draw_uses(rng, zones), ZONE, where)
     first, last = SEASONS[job.season]
     date = np.datetime64(f"{int(rng.integers(2016, 2019))}-01-01") + np.timedelta64(int(rng.integers(first, last)), "D")
-    optical = observe_sentinel2(city, date, level="L1C", seed=int(rng.integers(1 << 31)))
+    optical = observe_sentinel2(city, date, level="L1C", seed=int(rng.integers(1 << 31)), with_truth=False)
     radar = observe_sentinel1(city, date + np.timedelta64(int(rng.integers(-5, 6)), "D"), int(rng.integers(1 << 31)))
     igbp = np.kron(land_cover_igbp(city), np.ones((ZONE, ZONE), np.uint16))
     layers = [igbp, *(np.array((0, *codes), np.uint16)[igbp] for codes in (_LCCS, _LAND_USE, _HYDROLOGY))]

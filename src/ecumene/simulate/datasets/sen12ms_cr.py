@@ -53,7 +53,7 @@ def observe_pixels(
         cover: Share of the scene under clouds.
     """
     rng = generator(city.seed, seed, 87)
-    optical = observe_sentinel2(city, date, level="L1C", cloud_cover=cover, seed=seed)
+    optical = observe_sentinel2(city, date, level="L1C", cloud_cover=cover, seed=seed, with_truth=False)
     radar = observe_sentinel1(city, date + np.timedelta64(int(rng.integers(-5, 6)), "D"), seed)
     stored = digital_numbers(optical.image[[optical.bands.index(band) for band in BANDS]])
     return stored, np.asarray(radar.image[[radar.bands.index(band) for band in ("VV", "VH")]], np.float32)

@@ -102,7 +102,7 @@ def _simulate(job: _Job) -> list[_Part]:
     where = draw_where(job.number, job.seed)
     city = simulate_landscape(int(rng.integers(1 << 31)), uses, PATCH, where)
     day = np.datetime64("2017-01-01") + np.timedelta64(int(rng.integers(75, 311)), "D")
-    optical = observe_sentinel2(city, day, level=LEVEL, seed=int(rng.integers(1 << 31)))
+    optical = observe_sentinel2(city, day, level=LEVEL, seed=int(rng.integers(1 << 31)), with_truth=False)
     reflectance = np.clip(optical.image[[optical.bands.index(band) for band in BANDS]], 1e-4, None)
     radar = observe_sentinel1(city, day, int(rng.integers(1 << 31)))
     power = 10.0 ** (radar.truth[[radar.bands.index(band) for band in ("VV", "VH")]].astype(np.float64) / 10.0)
