@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,3 +92,5 @@ def test_hidden_samples_are_the_same_read_one_by_one():
         np.testing.assert_array_equal(one.target[0], whole.target[index])
     np.testing.assert_array_equal(made.group, whole.group)
     assert hidden_samples(places, left, number=6, side=16, seed=3).digest() != made.digest()
+    north = [replace(places[0], latitude=60.0), places[1]]
+    assert hidden_samples(north, left, number=6, side=16, seed=2).digest() != made.digest()

@@ -6,14 +6,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from clear_series import SIZE, disc, read, season, write_date, write_radar
+from clear_series import SIZE, disc, read, season, write_date, write_radar, write_raster
 
 from ecumene.core.errors import ConfigurationError, ContractError, LabelError, ModelError, ProductError
+from ecumene.core.window import Window
 from ecumene.mapping.product import open_product
 from ecumene.restoration.contract import BEYOND, FILLED, NO_KNOWLEDGE, OBSERVED
 from ecumene.scenes.opening import describe_scene
 from ecumene.workflows import clear as verb
 from ecumene.workflows.clear import clear_scenes
+from ecumene.workflows.clear_scenes import open_clear_input
 from ecumene.workflows.restoration_places import series_of
 from ecumene.workflows.restoration_scenes import train_on_scenes
 from ecumene.workflows.stacks import open_stack
@@ -114,6 +116,19 @@ def test_radar_on_another_grid_fills_what_no_date_shows(tmp_path):
     assert product.properties["ecumene:results"]["notes"] == ["2020-01-31 has no radar within 12 days (nearest: 18)."]
     later = clear_scenes(scenes, tmp_path / "later", radar=waves, date="2020-01-31")[0]
     assert (read(later, "state")[0][cloud] == BEYOND).all()
+
+
+def test_radar_in_power_becomes_decibels_and_a_polarisation_without_power_is_no_measurement(tmp_path):
+    image = write_date(tmp_path, 10)
+    power = np.full((2, SIZE, SIZE), 0.01, np.float32)
+    power[:, 0, 0], power[0, 0, 1] = 0.0, 0.0
+    write_raster(tmp_path / "radar.tif", power)
+    said = {"sensor": "sentinel-1", "level": "GRD", "unit": "linear power", "bands": "VV,VH"}
+    said["time"] = "2020-01-11T17:00:00"
+    source = open_clear_input([image], [tmp_path / "radar.tif"], mask_clouds=True, radar_declaration=said)
+    radar = source.read(Window(0, 0, 2, 3)).radar
+    assert np.isnan(radar[0, :, :2]).all()
+    assert radar[0, :, 2:] == pytest.approx(-20.0)
 
 
 def test_nothing_clear_is_beyond_repair_with_a_wide_error(tmp_path):
