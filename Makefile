@@ -59,8 +59,9 @@ $(MIN)/.installed: pyproject.toml constraints-min.txt
 
 install-min: $(MIN)/.installed
 
+# Compiled kernels are kept apart: two versions of numba that write one cache at once read each other's files.
 min-versions: install-min
-	OMP_NUM_THREADS=1 $(MIN)/bin/python -m pytest -n 2 -m "not slow" tests/core tests/scenes tests/samples tests/models tests/mapping tests/workflows
+	NUMBA_CACHE_DIR=$(CURDIR)/$(MIN)/kernels OMP_NUM_THREADS=1 $(MIN)/bin/python -m pytest -n 2 -m "not slow" tests/core tests/scenes tests/samples tests/models tests/mapping tests/workflows
 
 docs: install
 	$(BIN)/mkdocs build --strict
