@@ -161,7 +161,7 @@ def run_map(request: dict[str, Any]) -> dict[str, Any]:
     model.executor(options.backend if options.backend != "auto" else "torch", "fp32", 1)
     start = time.perf_counter(), time.process_time()
     # As `ecumene map` does, which loads the model for one map.
-    product = map_stack(stack, model, request["out"], options=options, progress=progress, last_use=True)
+    product = map_stack(stack, model, request["out"], options=options, progress=progress, release=model.release)
     wall, processor = time.perf_counter() - start[0], time.process_time() - start[1]
     execution = product.properties["ecumene:execution"]
     return {

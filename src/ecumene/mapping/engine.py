@@ -32,7 +32,6 @@ from ecumene.mapping.product import ITEM_NAME, Product, open_product
 from ecumene.mapping.reading import ClipMask, WindowReader
 from ecumene.mapping.running import run_tiles
 from ecumene.mapping.tiles import TileStore
-from ecumene.models.bundle import Model
 from ecumene.scenes.contract import Stack
 
 WORK_FOLDER = ".work"
@@ -50,7 +49,7 @@ def map_stack(
     crop: Window | None = None,
     progress: Progress = silent,
     order: Callable[[list[Tile]], list[Tile]] | None = None,
-    last_use: bool = False,
+    release: Callable[[], None] | None = None,
 ) -> Product:
     """Map a stack: value, uncertainty, outlier, valid, and what objective and calibration add.
 
@@ -63,7 +62,7 @@ def map_stack(
         crop: The part of the stack's grid that is written; the rest only gives context (see `cropping`).
         progress: Called with (tiles done, tiles, what).
         order: Rearranges the tiles to compute; the rasters do not depend on it.
-        last_use: Nobody uses the model after this map: a bundle's weights are let go once the executors have theirs.
+        release: Called once the executors have what they need of the model, as to let its weights go.
 
     Returns:
         The product, as `open_product` would return it.
@@ -112,7 +111,7 @@ def map_stack(
         if finished:
             return open_product(out)
         store = TileStore(out / WORK_FOLDER, plan, specs)
-        _compute(matched, model, plan, store, options, held.pop(), mask, progress, order, last_use)
+        _compute(matched, model, plan, store, options, held.pop(), mask, progress, order, release)
         return_freed_memory()
         _refuse_empty(out, store, clipped=clip is not None, fresh=fresh)
         finish_product(out, WrittenPlan.of(plan), specs, store, model, matched, options, progress)
@@ -130,7 +129,7 @@ def _compute(
     mask: ClipMask | None,
     progress: Progress,
     order: Callable[[list[Tile]], list[Tile]] | None,
-    last_use: bool,
+    release: Callable[[], None] | None,
 ) -> None:
     """Compute the tiles that are missing."""
     todo = store.unfinished()
@@ -140,8 +139,8 @@ def _compute(
     reader = WindowReader(plan, stack, model.spec.temporal, mask)
     executors = execution.executors(count_workers(plan, options))
     del execution
-    if last_use and isinstance(model, Model):
-        model.release()
+    if release is not None:
+        release()
     return_freed_memory()
     tiles = plan.by_shape(todo) if order is None else order(todo)
     build = partial(build_postprocessor, model, store.specs)

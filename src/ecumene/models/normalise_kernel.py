@@ -12,6 +12,16 @@ _LARGEST = np.finfo(np.float32).max
 _FLAT = "float32[::1]"
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _find_valid(line: Any, row: Any) -> None:
+    """Write whether all channels of a line `[C, W]` are finite."""
+    for x in range(row.size):
+        row[x] = True
+    for c in range(line.shape[0]):
+        for x in range(row.size):
+            row[x] &= abs(line[c, x]) <= _LARGEST
+
+
 @numba.njit(
     f"void(float32[:,:,:], {_FLAT}, {_FLAT}, float32[:,:,::1], boolean[:,::1])",
     nogil=True,
@@ -31,11 +41,7 @@ def standardise(image: Any, mean: Any, std: Any, scaled: Any, valid: Any) -> Non
     channels, height, width = image.shape
     for y in range(height):
         row = valid[y]
-        for x in range(width):
-            row[x] = True
-        for c in range(channels):
-            for x in range(width):
-                row[x] &= abs(image[c, y, x]) <= _LARGEST
+        _find_valid(image[:, y], row)
         for c in range(channels):
             average, deviation = mean[c], std[c]
             for x in range(width):
@@ -63,11 +69,7 @@ def standardise_half(image: Any, mean: Any, std: Any, scaled: Any, valid: Any) -
     bits = values.view(np.uint32)
     for y in range(height):
         row = valid[y]
-        for x in range(width):
-            row[x] = True
-        for c in range(channels):
-            for x in range(width):
-                row[x] &= abs(image[c, y, x]) <= _LARGEST
+        _find_valid(image[:, y], row)
         for c in range(channels):
             average, deviation = mean[c], std[c]
             for x in range(width):

@@ -91,6 +91,29 @@ def remove_training_files(out: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def keep_model(model: Model, out: Path, *, onnx: bool = False) -> Model:
+    """Write a finished model and delete the checkpoints of its training.
+
+    Args:
+        model: With its trust and figures.
+        out: Folder of the bundle.
+        onnx: Add `model.onnx`, to map without torch.
+
+    Returns:
+        The model as written.
+
+    Raises:
+        ModelError: If it cannot be exported, or what was written differs.
+    """
+    if onnx:
+        from ecumene.models.export import export_onnx
+
+        model = export_onnx(model)
+    model.save(out)
+    remove_training_files(out)
+    return model
+
+
 FEWEST_EPOCHS = 8
 BY_SENSOR = "by sensor"
 """What a system says as `streams` of its network: one stream a sensor."""

@@ -85,5 +85,5 @@ def map_scenes(
     chosen = MapOptions.of(
         **({"probability": True} | {key: value for key, value in options.items() if value is not None})
     )
-    ours = not isinstance(model, Model)
-    return map_stack(stack, cells or bundle, Path(out), options=chosen, clip=clip, progress=progress, last_use=ours)
+    release = None if isinstance(model, Model) else bundle.release  # nobody else has it
+    return map_stack(stack, cells or bundle, Path(out), options=chosen, clip=clip, progress=progress, release=release)

@@ -24,7 +24,7 @@ from ecumene.workflows.fit import (
     Fitted,
     class_objective,
     fit_network_system,
-    remove_training_files,
+    keep_model,
     training_options,
 )
 from ecumene.workflows.pair_decision import settle_change
@@ -132,13 +132,7 @@ def train_pairs(
     )
     figures = evaluate_classifier(model, unseen, seed=seed)
     model = model.with_training(accuracy=figures, notes=[*notes, *more], **{BAND_QUANTILES: training_quantiles(known)})
-    if onnx:
-        from ecumene.models.export import export_onnx
-
-        model = export_onnx(model)
-    model.save(out)
-    remove_training_files(out)
-    return model
+    return keep_model(model, out, onnx=onnx)
 
 
 def choose_test(data: PairDataSet, wanted: str | Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:

@@ -24,7 +24,7 @@ from ecumene.simulate.sun import Sun, sun_position
 from ecumene.systems import System
 from ecumene.training.provenance import training_provenance
 from ecumene.workflows.export import check_graphs
-from ecumene.workflows.fit import remove_training_files
+from ecumene.workflows.fit import keep_model
 from ecumene.workflows.restoration_fit import fit_restoration
 from ecumene.workflows.restoration_places import open_places, simulated_places
 from ecumene.workflows.restoration_statement import FIRST_DATE, target_date
@@ -365,10 +365,4 @@ def train_restoration_on_scenes(
         notes=found.notes,
         progress=progress,
     )
-    if onnx:
-        from ecumene.models.export import export_onnx
-
-        model = export_onnx(model)
-    model.save(out)
-    remove_training_files(out)
-    return model
+    return keep_model(model, out, onnx=onnx)

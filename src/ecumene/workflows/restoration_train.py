@@ -13,7 +13,7 @@ from ecumene.samples.contract import Part
 from ecumene.samples.datasets.simulated import simulated_notice
 from ecumene.systems import System, get_system
 from ecumene.workflows.export import check_graphs
-from ecumene.workflows.fit import remove_training_files
+from ecumene.workflows.fit import keep_model
 from ecumene.workflows.restoration_data import divide_pairs, open_restoration_data
 from ecumene.workflows.restoration_fit import fit_restoration
 from ecumene.workflows.restoration_trust import evaluate_restoration, fit_restoration_trust
@@ -116,10 +116,4 @@ def train_restoration(
         notes.insert(0, f"The training and test images are {simulated}.")
     accuracy = evaluate_restoration(model, sets[Part.TEST], seed=seed)
     model = model.with_training(split=describe_split(parts, data, protocol, seed), accuracy=accuracy, notes=notes)
-    if onnx:
-        from ecumene.models.export import export_onnx
-
-        model = export_onnx(model)
-    model.save(out)
-    remove_training_files(out)
-    return model
+    return keep_model(model, out, onnx=onnx)

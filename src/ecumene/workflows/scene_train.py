@@ -16,7 +16,7 @@ from ecumene.samples.contract import Part
 from ecumene.samples.datasets.simulated import simulated_notice
 from ecumene.systems import BenchProtocol, System, get_system
 from ecumene.workflows.export import check_graphs
-from ecumene.workflows.fit import remove_training_files
+from ecumene.workflows.fit import keep_model
 from ecumene.workflows.scene_data import (
     USUAL_PROTOCOL,
     describe_split,
@@ -153,10 +153,4 @@ def train_scene_model(
         random = "The network began with random weights, not with those of another task."
         notes.append(describe_start(chosen.network_arguments) or random)
     model = model.with_training(split=describe_split(parts, data, protocol, seed), accuracy=accuracy, notes=notes)
-    if onnx:
-        from ecumene.models.export import export_onnx
-
-        model = export_onnx(model)
-    model.save(out)
-    remove_training_files(out)
-    return model
+    return keep_model(model, out, onnx=onnx)

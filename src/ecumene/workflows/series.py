@@ -405,7 +405,7 @@ def _extra_files(
     if isinstance(method, SwitchSeries):
         return {"switches": _switch_table(folder, method)}
     if isinstance(method, GrowthSeries | RuleSeries) and chosen.urban_boundary:
-        boundaries = write_boundaries(folder, files["value"][0], method.years)
+        boundaries = write_boundaries(folder, files["value"][0], method.series.years)
         return {} if boundaries is None else {"boundaries": boundaries}
     if isinstance(method, PatternSeries) and chosen.objects:
         objects, results["objects"] = write_objects(folder, files, method.level)

@@ -87,6 +87,11 @@ class MapSeries:
         return cls([open_classes(product, stack, grid) for product in found], days, legend, grid, certainty)
 
     @property
+    def years(self) -> list[int]:
+        """Distinct years of the maps, ascending."""
+        return sorted(set(year_of(self.days).tolist()))
+
+    @property
     def edge(self) -> int:
         """Edge of a tile whose probabilities fit into memory."""
         pixels = _BYTES / (8 * len(self.maps) * (len(self.legend) + 4))
@@ -200,18 +205,13 @@ class GrowthSeries:
         self.area, self.low, self.high, self.mapped, self.raw = np.zeros((5, len(self.series.days)))
 
     @property
-    def years(self) -> list[int]:
-        """Distinct years of the maps, ascending."""
-        return sorted(set(year_of(self.series.days).tolist()))
-
-    @property
     def legends(self) -> dict[str, Legend]:
         """Classes of categorical layers."""
         return {"kind": self.series.legend}
 
     def layers(self) -> tuple[LayerSpec, ...]:
         """Return the specifications of the layers."""
-        years = self.years
+        years = self.series.years
         return (
             LayerSpec("value", "uint16", 65535, YEAR_UNIT, role="value", band_names=("year",),
                       description="year of the first map that shows lasting built-up land; 0: not until the end",
@@ -244,7 +244,7 @@ class GrowthSeries:
         high = np.where(reached, found.high, np.nan)
         started = reached & (found.from_beginning >= 0.5)
         year = np.where(reached, year_of(np.where(reached, found.day, 0)), 0).astype(np.float64)
-        last = [int(np.flatnonzero(year_of(self.series.days) == year_)[-1]) for year_ in self.years]
+        last = [int(np.flatnonzero(year_of(self.series.days) == year_)[-1]) for year_ in self.series.years]
         return {
             "value": np.where(known, year, np.nan)[None],
             "error": 0.5 * (high - low)[None],

@@ -61,18 +61,13 @@ class RuleSeries:
         self.area = np.zeros(len(self.series.days))
 
     @property
-    def years(self) -> list[int]:
-        """Distinct years of the maps, ascending."""
-        return sorted(set(year_of(self.series.days).tolist()))
-
-    @property
     def legends(self) -> dict[str, Legend]:
         """Classes of categorical layers."""
         return {"kind": self.series.legend}
 
     def layers(self) -> tuple[LayerSpec, ...]:
         """Return the specifications of the layers."""
-        years = self.years
+        years = self.series.years
         specs = [
             LayerSpec("value", "uint16", 65535, YEAR_UNIT, role="value", band_names=("year",),
                       description="year of the first map that shows lasting built-up land; 0: not until the end",

@@ -24,7 +24,7 @@ from ecumene.samples.targets import TargetRaster, read_targets
 from ecumene.scenes.grid import ground_sampling_m
 from ecumene.systems import System, get_system
 from ecumene.training.provenance import make_inputs, training_provenance
-from ecumene.workflows.fit import fit_network_system, remove_training_files, training_options
+from ecumene.workflows.fit import fit_network_system, keep_model, training_options
 from ecumene.workflows.settlement_trust import fit_joint_trust, joint_figures
 from ecumene.workflows.shift import BAND_QUANTILES, training_quantiles
 from ecumene.workflows.stacks import Declaration, Paths, open_stack
@@ -105,9 +105,7 @@ def train_settlement(
         model, data[Part.TRAIN], data[Part.CALIBRATION], coverage, false_alarm_rate, seed=seed
     )
     model = model.with_training(accuracy=joint_figures(model, data[Part.TEST], seed=seed), notes=notes)
-    model.save(out)
-    remove_training_files(out)
-    return model
+    return keep_model(model, out)
 
 
 def with_legend(known: LabelRaster, name: str | None) -> LabelRaster:

@@ -27,7 +27,7 @@ from ecumene.training.provenance import make_inputs, training_provenance
 from ecumene.workflows.calibrate import fit_trust
 from ecumene.workflows.evaluate import evaluate_classifier
 from ecumene.workflows.export import check_graphs
-from ecumene.workflows.fit import class_objective, fit_network_system, remove_training_files, training_options
+from ecumene.workflows.fit import class_objective, fit_network_system, keep_model, training_options
 from ecumene.workflows.shift import BAND_QUANTILES, training_quantiles
 from ecumene.workflows.site_data import SiteOptions, collect_sites, growth_legend
 from ecumene.workflows.train import check_options
@@ -96,13 +96,7 @@ def train_sites(
     if simulated:
         notes.insert(0, f"The training and test images are {simulated}.")
     model = model.with_training(accuracy=evaluate_classifier(model, flat[Part.TEST], seed=seed), notes=notes)
-    if onnx:
-        from ecumene.models.export import export_onnx
-
-        model = export_onnx(model)
-    model.save(out)
-    remove_training_files(out)
-    return model
+    return keep_model(model, out, onnx=onnx)
 
 
 def site_options(system: System, overrides: Mapping[str, Any] | None = None) -> SiteOptions:

@@ -24,7 +24,7 @@ from ecumene.workflows.beginning import system_of
 from ecumene.workflows.calibrate import calibration_part, fit_trust
 from ecumene.workflows.evaluate import evaluate_classifier
 from ecumene.workflows.export import add_graphs, check_graphs
-from ecumene.workflows.fit import Fitted, class_objective, fit_system, remove_training_files
+from ecumene.workflows.fit import Fitted, class_objective, fit_system, keep_model
 from ecumene.workflows.holdout import write_holdout
 from ecumene.workflows.pair_decision import settle_change
 from ecumene.workflows.regression import (
@@ -229,9 +229,7 @@ def train_model(
         model = model.with_training(holdout=_write_holdout(Path(holdout), raster, split, seed))
     if (onnx or int8) and chosen.kind == "network":  # trees map without torch as they are
         model = add_graphs(model, stack, int8=int8, progress=progress)
-    model.save(out)
-    remove_training_files(out)
-    return model
+    return keep_model(model, out)
 
 
 def _read_known(

@@ -8,16 +8,19 @@ from __future__ import annotations
 import difflib
 import importlib
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.samples.datasets.contract import DataSet, DataSetInfo
+
+Kind = TypeVar("Kind")
 
 __all__ = [
     "DataSet",
     "DataSetInfo",
     "Described",
     "any_data_set_class",
+    "class_of_kind",
     "data_set_class",
     "list_data_sets",
     "open_data_set",
@@ -64,19 +67,34 @@ def any_data_set_class(name: str) -> type[Described]:
     return loaded
 
 
+def class_of_kind(name: str, kind: type[Kind], otherwise: str) -> type[Kind]:
+    """Return the class of a data set of one kind.
+
+    Args:
+        name: Of the data set.
+        kind: What it must be.
+        otherwise: What the sentence says of one that is something else, after its name.
+
+    Raises:
+        ConfigurationError: If there is none of that name, or it holds something else.
+    """
+    found = any_data_set_class(name)
+    if not issubclass(found, kind):
+        raise ConfigurationError(f"The data set {name} {otherwise}.")
+    return found
+
+
 def data_set_class(name: str) -> type[DataSet]:
     """Return the class of a data set of images with answers.
 
     Raises:
         ConfigurationError: If there is none of that name, or it holds something else.
     """
-    found = any_data_set_class(name)
-    if not issubclass(found, DataSet):
-        raise ConfigurationError(
-            f"The data set {name} holds places at several dates, not images with one answer each; train a system that "
-            "names it (`ecumene systems`)."
-        )
-    return found
+    otherwise = (
+        "holds places at several dates, not images with one answer each;"
+        " train a system that names it (`ecumene systems`)"
+    )
+    return class_of_kind(name, DataSet, otherwise)  # type: ignore[type-abstract]  # asked for, not made
 
 
 def list_data_sets() -> tuple[DataSetInfo, ...]:

@@ -11,10 +11,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import ConfigurationError
 from ecumene.legends import Legend
 from ecumene.samples.contract import Part
-from ecumene.samples.datasets import any_data_set_class
+from ecumene.samples.datasets import class_of_kind
 from ecumene.samples.datasets.contract import DataSetInfo
 from ecumene.scenes.contract import Channel
 
@@ -84,12 +83,8 @@ def pair_set_class(name: str) -> type[PairDataSet]:
     Raises:
         ConfigurationError: If there is none of that name, or it holds something else.
     """
-    found = any_data_set_class(name)
-    if not issubclass(found, PairDataSet):
-        raise ConfigurationError(
-            f"The data set {name} does not hold places on two dates; choose another, such as oscd."
-        )
-    return found
+    otherwise = "does not hold places on two dates; choose another, such as oscd"
+    return class_of_kind(name, PairDataSet, otherwise)  # type: ignore[type-abstract]  # asked for, not made
 
 
 def open_pair_set(name: str, folder: str | Path, **options: Any) -> PairDataSet:
