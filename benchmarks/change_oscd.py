@@ -57,10 +57,15 @@ def open_cities() -> Any:
 
 
 @cache
-def pairs() -> tuple[Any, ...]:
-    """Return all cities, read once."""
+def pairs(system: str | None = None) -> tuple[Any, ...]:
+    """Return all cities, read once, as a system sees them."""
+    from ecumene.systems import get_system
+    from ecumene.workflows.pair_train import read_pair
+
     data = open_cities()
-    return tuple(data.read(name) for name in data.names)
+    return tuple(
+        data.read(name) if system is None else read_pair(data, name, get_system(system)) for name in data.names
+    )
 
 
 def adapted(name: str) -> Any:
@@ -99,7 +104,7 @@ def train_and_map(system: str, test: str, count: int, seed: int, steps: int) -> 
     from ecumene.workflows.uncertainty import SINGLE
 
     chosen, cities = adapted(system), learned_cities(test, count, seed)
-    used = [pair for pair in pairs() if pair.name in {*cities, test}]
+    used = [pair for pair in pairs(system) if pair.name in {*cities, test}]
     parts = split_regions(used, [test], shares=(0.85, 0.15, 0.0), seed=seed)
     batches = -(-PER_REGION * len(cities) // int(chosen.training["batch_size"]))
     epochs = max(1, round(steps / batches))
@@ -114,7 +119,7 @@ def train_and_map(system: str, test: str, count: int, seed: int, steps: int) -> 
     channels, margin = open_cities().channels, margin_in_strides(model)
     stopping = region_patches(parts[Part.VALIDATION], channels, CORE, margin)
     model, notes = choose_threshold(model, (stopping, region_patches(train.regions, channels, CORE)), IDENTITY)
-    pair = next(pair for pair in pairs() if pair.name == test)
+    pair = next(pair for pair in pairs(system) if pair.name == test)
     said = probabilities(model, pair)
     valid = np.isfinite(pair.image).all(axis=(0, 1)) & (pair.mask >= 0)
     truth = pair.mask[valid] == 1
@@ -236,7 +241,12 @@ def main() -> None:
         system, _, city = arguments.only.partition(":")
         print(train_and_map(system, city, len(pairs()) - 1, 0, arguments.steps))
         return
-    plan = {"steps": arguments.steps, "windows of a city in an epoch": PER_REGION, "changes": CHANGES}
+    plan = {
+        "steps": arguments.steps,
+        "windows of a city in an epoch": PER_REGION,
+        "changes": CHANGES,
+        "images standardised as a whole": [name for name in SYSTEMS if adapted(name).standardised],
+    }
     path = RESULTS / f"{NAME}.json"
     runs = earlier(path, plan)
     files = sorted((data_root() / "oscd").rglob("*.tif"))

@@ -1,5 +1,7 @@
 """Change between two dates learned, mapped and refused: from two scenes with labels, and from a data set of pairs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import rasterio
@@ -215,6 +217,29 @@ def test_a_data_set_of_pairs_is_learned(cities, tmp_path, monkeypatch):
     assert [band.band for band in model.spec.inputs] == ["B02", "B03", "B04", "B08"]
     assert model.spec.resolution_m == 10.0
     assert (model.spec.temporal, model.spec.stride, model.spec.margin) == (True, 16, 32)
+
+
+def test_neither_brightness_nor_contrast_of_a_date_decides_a_standardised_map(pair, recnn, tmp_path, monkeypatch):
+    """A year later under another sun: the same numbers times three, and seventeen more."""
+    smaller(monkeypatch, "fc-siam-diff", {"epochs": 2, "batch_size": 4}, patch_size=32)
+    options = {"system": "fc-siam-diff", "time": DATES, "seed": 1, **SAID}
+    model = train_model(pair["scenes"], pair["labels"], tmp_path / "model", **options)
+    assert Model.load(tmp_path / "model").spec.standardised
+    assert "brought to mean 0" in (tmp_path / "model" / "card.md").read_text()
+    assert not recnn.spec.standardised
+    with rasterio.open(pair["scenes"][1]) as file:
+        values = file.read().astype(np.uint16)
+    other = write(tmp_path / "other.tif", np.where(values == 0, 0, 3 * values + 17).astype(np.uint16), 0)
+    maps = [
+        map_scenes(model, [pair["scenes"][0], after], tmp_path / name, time=DATES, **SAID)
+        for name, after in (("as-it-is", pair["scenes"][1]), ("brighter", other))
+    ]
+    said = [read(one, "probability")[:, read(one, "valid")[0] == 1] for one in maps]
+    np.testing.assert_allclose(*said, atol=2)
+    assert np.ptp(said[0], axis=1).max() > 5
+    plain = begin_with(replace(model, spec=model.spec.model_copy(update={"standardised": False})))
+    with pytest.raises(ConfigurationError, match="reads each date standardised by its own scene"):
+        train_model(pair["scenes"], pair["labels"], tmp_path / "n", initial=plain, **options)
 
 
 def test_a_network_of_a_stream_a_sensor_says_that_there_is_one_sensor(cities, tmp_path, monkeypatch):

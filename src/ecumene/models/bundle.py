@@ -315,10 +315,12 @@ class Model:
             return match_stack(self.spec, stack, least=1)
         from ecumene.networks import exact_dates
         from ecumene.scenes.complete import CompleteStack
+        from ecumene.scenes.standardised import StandardisedStack
 
         n_dates = exact_dates(self.spec.architecture)
         matched = match_stack(self.spec, stack, n_dates)
-        return matched if n_dates is None else CompleteStack(matched)
+        complete = matched if n_dates is None else CompleteStack(matched)
+        return StandardisedStack(complete) if self.spec.standardised else complete
 
     # -- files -------------------------------------------------------------------------------------
 

@@ -86,7 +86,11 @@ def _input_table(spec: ModelSpec) -> str:
         for band in spec.inputs
     ]
     head = ("band", "level", "unit", "wavelength (µm)", "sampling (m)", "mean", "standard deviation", "0.1 % .. 99.9 %")
-    return _table(head, rows)
+    first = (
+        "The bands of a sensor are first brought to mean 0 and standard deviation 1 together, on each date by the "
+        "scene's own pixels; the figures below are in these standard deviations.\n\n"
+    )
+    return (first if spec.standardised else "") + _table(head, rows)
 
 
 def _accuracy(accuracy: Any) -> str:

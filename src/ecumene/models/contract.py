@@ -14,7 +14,11 @@ SCHEMA_VERSION = 1
 
 
 class InputBand(BaseModel):
-    """One input channel that a model needs, in the order of its axis C."""
+    """One input channel that a model needs, in the order of its axis C.
+
+    `mean`, `std` and the quantiles are in its unit, or where the model has dates standardised first
+    (`ModelSpec.standardised`) in standard deviations of the scene from its mean.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -57,6 +61,11 @@ class ModelSpec(BaseModel):
         le=1024,
         exclude_if=lambda value: value is None,
         description="Rows and columns of the images that get one answer each; None: every pixel gets one",
+    )
+    standardised: bool = Field(
+        default=False,
+        exclude_if=lambda value: not value,
+        description="Each date is first brought to mean 0 and deviation 1 by its own pixels (scenes.standardised)",
     )
     calibration: dict[str, Any] = Field(default_factory=dict, description="trust.Calibration.to_config()")
     outlier: dict[str, Any] = Field(default_factory=dict, description="trust detector's to_config(); arrays in weights")

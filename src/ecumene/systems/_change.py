@@ -50,6 +50,7 @@ def fully_convolutional(name: str, title: str, fusion: str, figures: dict[str, f
             "monitor": "validation_loss",
             "class_balance": "inverse-sqrt",
         },
+        standardised=True,
         crops={"per_region": 80, "candidates": 1},
         patch_size=96,
         data_sets=(OSCD,),
@@ -59,8 +60,8 @@ def fully_convolutional(name: str, title: str, fusion: str, figures: dict[str, f
             "windows of 96 pixels are drawn at random instead of side by side with half an overlap; classes are "
             "weighted by the inverse square root of their share (the authors weigh the change a tenth of its inverse "
             "share, which is about the same on their data); cosine schedule; gradients are clipped to the norm 1; "
-            "bands are standardised by the training set, the authors standardise each image as a whole; validation "
-            "blocks choose the epoch and the threshold that decides, the authors take the more probable class"
+            "each image is standardised as a whole, as by the authors, and then its bands by the training set; "
+            "validation blocks choose epoch and threshold, the authors take the more probable class"
         ),
     )
 

@@ -72,6 +72,8 @@ class System(BaseModel):
         pretraining: How a network begins without labels: arguments of `training.reconstruction.learn_reconstruction`;
             empty: at random, or as its `encoder_weights` say.
         adversarial: How the network learns against discriminators: arguments of `training.adversarial`; empty: not so.
+        standardised: Each date is brought to mean 0 and standard deviation 1 by its own pixels before anything else,
+            all bands of a sensor together (networks of windows; see `scenes.standardised`).
         crops: How a `pair` system draws windows from whole regions: arguments of `samples.crops.CropSamples`.
         patch_size: Side of training windows in pixels (1 for per-pixel systems; of `scene` systems the published
             one, the data set's counts).
@@ -98,6 +100,7 @@ class System(BaseModel):
     row_features: dict[str, Any] = Field(default_factory=dict)
     pretraining: dict[str, Any] = Field(default_factory=dict)
     adversarial: dict[str, Any] = Field(default_factory=dict)
+    standardised: bool = False
     crops: dict[str, Any] = Field(default_factory=dict)
     patch_size: int = 1
     data_sets: tuple[str, ...] = ()

@@ -69,6 +69,7 @@ class Fitted:
             stride=self.stride,
             margin=self.margin,
             patch_size=self.patch_size,
+            standardised=self.system.standardised,
             training=training,
         )
         return Model(spec=spec, objective=self.objective, weights=dict(self.weights), booster=self.booster)
@@ -320,10 +321,21 @@ def _start(
     initial: Mapping[str, NDArray[Any]] | Beginning | None,
     frozen: Sequence[str],
 ) -> Start:
-    """Return what the network begins with: a bundle, or the system's arguments and weights by name."""
+    """Return what the network begins with: a bundle, or the system's arguments and weights by name.
+
+    Raises:
+        ConfigurationError: If system and bundle read dates differently.
+    """
     from ecumene.training.from_bundle import Beginning, Start, start_from
 
     if isinstance(initial, Beginning):
+        if initial.model.spec.standardised != system.standardised:
+            which = ("reads each date standardised by its own scene", "reads dates as they are")
+            ours, theirs = which if system.standardised else which[::-1]
+            raise ConfigurationError(
+                f"{system.name} {ours}, but {initial.model.spec.name} {theirs}; name a --system that reads them "
+                "the same way."
+            )
         return start_from(initial, name, inputs, objective)
     arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
     if arguments.get("streams") == BY_SENSOR:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +13,9 @@ from ecumene.core.progress import Progress, silent
 from ecumene.models.bundle import Model
 from ecumene.samples.contract import Part
 from ecumene.samples.crops import CropSamples, Region, region_patches
-from ecumene.samples.datasets.pairs import PairDataSet, open_pair_set
+from ecumene.samples.datasets.pairs import LabelledPair, PairDataSet, open_pair_set
 from ecumene.samples.region_split import split_regions
+from ecumene.scenes.standardised import standardise_dates
 from ecumene.systems import System, get_system
 from ecumene.training.provenance import git_revision, make_inputs, versions
 from ecumene.workflows.calibrate import fit_trust
@@ -98,7 +100,7 @@ def train_pairs(
     sensors = {channel.sensor for channel in data.channels}
     if chosen.network_arguments.get("streams") == BY_SENSOR and len(sensors) == 1:
         notes.append(f"All bands are of {sensors.pop()}, so that {chosen.name} has one stream instead of one a sensor.")
-    parts = split_regions([data.read(name) for name in data.names], test, seed=seed)
+    parts = split_regions([read_pair(data, name, chosen) for name in data.names], test, seed=seed)
     fitted, train = fit_pairs(
         chosen,
         data,
@@ -133,6 +135,12 @@ def train_pairs(
     figures = evaluate_classifier(model, unseen, seed=seed)
     model = model.with_training(accuracy=figures, notes=[*notes, *more], **{BAND_QUANTILES: training_quantiles(known)})
     return keep_model(model, out, onnx=onnx)
+
+
+def read_pair(data: PairDataSet, name: str, system: System) -> LabelledPair:
+    """Return a place as the system learns from it: standardised over the place where the system says so."""
+    pair = data.read(name)
+    return replace(pair, image=standardise_dates(pair.image, data.channels)) if system.standardised else pair
 
 
 def choose_test(data: PairDataSet, wanted: str | Sequence[str] | None) -> tuple[tuple[str, ...], list[str]]:

@@ -17,6 +17,7 @@ from ecumene.samples.targets import TargetRaster
 from ecumene.scenes.complete import CompleteStack
 from ecumene.scenes.contract import Stack
 from ecumene.scenes.stack import SceneStack
+from ecumene.scenes.standardised import StandardisedStack
 from ecumene.systems import System
 
 Labels = LabelRaster | TargetRaster
@@ -62,7 +63,8 @@ def _frames(stack: SceneStack, system: System) -> Sequence[Stack]:
     """A system that reads images sees every date as a sample of its own; others see the whole series, or the pair."""
     if system.reads == "image" and len(stack.times) > 1:
         return [stack.at(position) for position in range(len(stack.times))]
-    return [CompleteStack(stack)] if system.reads == "pair" else [stack]
+    whole: Stack = CompleteStack(stack) if system.reads == "pair" else stack
+    return [StandardisedStack(whole) if system.standardised else whole]
 
 
 def _collect(
