@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import resource
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,6 +154,23 @@ def test_the_folder_is_a_valid_stac_item_with_mlm(saved):
     assert weights["bands"][0]["eo:center_wavelength"] == 0.49
     assert str(saved.parent) not in (saved / "model.json").read_text()
     assert sorted(p.name for p in saved.iterdir()) == ["card.md", "model.json", "weights.safetensors"]
+
+
+def test_a_model_of_standardised_dates_says_so(network_model, tmp_path):
+    """Its figures are no reflectances; who runs it elsewhere has to standardise first."""
+    spec = network_model("unet-small").spec.model_copy(update={"standardised": True})
+    model = replace(network_model("unet-small"), spec=spec)
+    model.save(tmp_path / "model")
+    item = json.loads((tmp_path / "model" / "model.json").read_text())
+    done_before = item["properties"]["mlm:input"][0]["pre_processing_function"]
+    assert done_before == {"format": "python", "expression": "ecumene.scenes.standardised:standardise_dates"}
+    module, function = done_before["expression"].split(":")
+    assert callable(getattr(importlib.import_module(module), function))
+    assert "statistics" not in item["assets"]["weights"]["bands"][0]
+    assert "in these standard deviations" in (tmp_path / "model" / "card.md").read_text()
+    assert Model.load(tmp_path / "model").spec.standardised
+    reference = pytest.importorskip("stac_model.schema")
+    reference.MLModelProperties(**{key: value for key, value in item["properties"].items() if key.startswith("mlm:")})
 
 
 def test_the_mlm_part_satisfies_the_reference_models(saved, tmp_path, tree_model):

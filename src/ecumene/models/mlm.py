@@ -64,6 +64,16 @@ class ArrayShape(_Strict):
     data_type: Literal["float32"] = "float32"
 
 
+class Processing(_Strict):
+    """What is done to the values before they are scaled: `package.module:function`."""
+
+    format: Literal["python"] = "python"
+    expression: str
+
+
+STANDARDISING = Processing(expression="ecumene.scenes.standardised:standardise_dates")
+
+
 class MlmInput(_Strict):
     """One entry of `mlm:input`."""
 
@@ -71,7 +81,7 @@ class MlmInput(_Strict):
     bands: list[str]
     input: ArrayShape
     value_scaling: list[ZScore]
-    pre_processing_function: None = None
+    pre_processing_function: Processing | None = None
 
 
 class MlmClass(_Strict):
@@ -140,6 +150,7 @@ def mlm_properties(spec: ModelSpec, n_outputs: int, legend: Legend | None, param
                     dim_order=["batch", *(["time"] if series else []), "bands", "height", "width"],
                 ),
                 value_scaling=[ZScore(mean=band.mean, stddev=band.std) for band in spec.inputs],
+                pre_processing_function=STANDARDISING if spec.standardised else None,
             )
         ],
         output=[
@@ -162,17 +173,23 @@ def mlm_properties(spec: ModelSpec, n_outputs: int, legend: Legend | None, param
     return dumped
 
 
-def _band(band: InputBand) -> dict[str, Any]:
-    """Describe an input channel with STAC 1.1 common band fields."""
+def _band(band: InputBand, standardised: bool) -> dict[str, Any]:
+    """Describe an input channel with STAC 1.1 common band fields.
+
+    Statistics are of the band in its unit; where dates are standardised first the bundle has none such.
+    """
     statistics = {"mean": band.mean, "stddev": band.std, "minimum": band.minimum, "maximum": band.maximum}
+    if standardised:
+        statistics = {}
     entry: dict[str, Any] = {
         "name": band.key,
         "description": f"{band.sensor} {band.level} band {band.band}",
         "data_type": "float32",
         "unit": band.unit,
         "nodata": "nan",
-        "statistics": {key: value for key, value in statistics.items() if value is not None},
     }
+    if statistics:
+        entry["statistics"] = {key: value for key, value in statistics.items() if value is not None}
     if band.ground_sampling_m is not None:
         entry["gsd"] = band.ground_sampling_m
     if band.center_wavelength_um is not None:
@@ -211,7 +228,7 @@ def build_item(
         } | ({"mlm:artifact_type": artifact} if artifact else {})
         if artifact:
             # STAC 1.1 wants bands at the asset that reads them, not among an Item's properties.
-            assets[key]["bands"] = [_band(band) for band in spec.inputs]
+            assets[key]["bands"] = [_band(band, spec.standardised) for band in spec.inputs]
     item = {
         "type": "Feature",
         "stac_version": "1.1.0",
