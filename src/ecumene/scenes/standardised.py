@@ -14,10 +14,10 @@ from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from ecumene.core.window import Window
-from ecumene.scenes.contract import Block, Channel, SceneSource, Stack
+from ecumene.scenes.altered import AlteredStack
+from ecumene.scenes.contract import Block, Channel
 
 _LOCK = Lock()
 """Of all stacks, so that a stack can be sent to another process."""
@@ -86,53 +86,17 @@ def _standardise(
 
 
 @dataclass(frozen=True)
-class StandardisedStack:
-    """Another stack, in which each date has mean 0 and standard deviation 1; see `contract.Stack`.
+class StandardisedStack(AlteredStack):
+    """Another stack, in which each date has mean 0 and standard deviation 1; channels keep the names of their units.
 
     Mean and deviation are of the whole stack, or of 64 windows spread evenly over a large one. They are computed when
-    pixels are read first. Parts of an image that are opened apart are therefore standardised apart.
-
-    Attributes:
-        stack: The other one; a pixel that it lacks on one date should be missing on all, or the dates are made equal
-            over different ground (`scenes.complete.CompleteStack`).
+    pixels are read first. Parts of an image that are opened apart are therefore standardised apart. A pixel that the
+    other stack lacks on one date should be missing on all, or the dates are made equal over different ground
+    (`scenes.complete.CompleteStack`).
     """
 
-    stack: Stack
-
-    @property
-    def geobox(self) -> GeoBox:
-        """The common grid."""
-        return self.stack.geobox
-
-    @property
-    def channels(self) -> tuple[Channel, ...]:
-        """Channels in the order of the image's axis C; their units are those before."""
-        return self.stack.channels
-
-    @property
-    def times(self) -> tuple[np.datetime64 | None, ...]:
-        """Acquisition times, one a frame, ascending."""
-        return self.stack.times
-
-    @property
-    def sources(self) -> tuple[SceneSource, ...]:
-        """All scenes in the stack."""
-        return self.stack.sources
-
-    def read(self, window: Window) -> Block:
-        """Read a window, in standard deviations from the mean of date and sensor."""
-        return self._standardised(self.stack.read(window))
-
-    def read_intact(self, window: Window) -> tuple[Block, tuple[Window, ...]]:
-        """Return what `read` does with NaN where pixels cannot be decoded, and the windows that they are in."""
-        block, damaged = self.stack.read_intact(window)
-        return self._standardised(block), damaged
-
-    def select(self, channels: Sequence[str]) -> StandardisedStack:
-        """Return the stack with these channel keys, in this order."""
-        return StandardisedStack(self.stack.select(channels))
-
-    def _standardised(self, block: Block) -> Block:
+    def alter(self, block: Block) -> Block:
+        """Return a block in standard deviations from the mean of date and sensor."""
         return Block(_standardise(block.image, *self._mean_and_std), block.valid, block.dates)
 
     @property
