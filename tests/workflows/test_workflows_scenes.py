@@ -14,6 +14,7 @@ from ecumene.core.errors import ConfigurationError, EcumeneError, ModelError, Sc
 from ecumene.legends import Legend
 from ecumene.models.bundle import Model
 from ecumene.samples.contract import Part
+from ecumene.systems import get_system
 from ecumene.systems.contract import BenchProtocol
 from ecumene.workflows.bench import bench_system, choose_bench_protocol, length_notes
 from ecumene.workflows.explain import explain_scene
@@ -269,6 +270,10 @@ def test_protocols_and_parts(official, registered):
     data = open_system_data(tiny_system(), official)
     assert choose_protocol(tiny_system()).name == "random-70"
     assert choose_protocol(tiny_system(), "spatial").train_share == 0.7
+    recurrent = get_system("hsi-gru-pretanh")  # its first protocol takes a fixed map, which other cubes lack
+    assert choose_protocol(recurrent).data_options == {"labels": "fixed"}
+    assert choose_protocol(recurrent, "spatial").data_options == {}
+    assert choose_protocol(recurrent, "spatial").train_share == 0.5
     parts = split_data_set(data, BenchProtocol(name="o", split="official"), 0)
     assert (parts == Part.TEST).sum() == 60
     sets = divide(data, parts)

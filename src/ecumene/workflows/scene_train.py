@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 def choose_protocol(system: System, split: str | None = None, train_share: float | None = None) -> BenchProtocol:
     """Return how a system's data are divided: as its first protocol says, or as the user does.
 
+    What else a protocol says, such as options of the data set, is taken from the system's first one of that split.
+
     Raises:
         ConfigurationError: If the kind of split or the share is none.
     """
@@ -44,6 +46,7 @@ def choose_protocol(system: System, split: str | None = None, train_share: float
     if split is None and train_share is None:
         return base
     kind = split or ("random" if base.split == "official" else base.split)
+    base = next((protocol for protocol in system.protocols if protocol.split == kind), base)
     if kind not in ("official", "random", "spatial"):
         raise ConfigurationError(f"--split of a data set is 'official', 'random' or 'spatial', not {kind!r}.")
     if train_share is not None and not 0.0 < train_share < 1.0:
@@ -87,7 +90,7 @@ def train_scene_model(
         crosswalk: A file of one's own that leads there.
         source_legend: Published legend whose class names the data set uses, where its own is no published one.
         split: `official`, `random` or `spatial`; None: as the system's first protocol says.
-        train_share: Share of the images that is not the test part; None: as that protocol says.
+        train_share: Share of the images that is not the test part; None: as the protocol says (`choose_protocol`).
         uncertainty: As for `train_model`.
         seed: Of split, start and order of the training.
         epochs: Most passes over the training set; None: the system's.

@@ -356,7 +356,10 @@ def _options(name: str, labels: tuple[str, ...], given: Mapping[str, Any]) -> di
     options |= {key: value for key, value in given.items() if value is not None}
     if options["labels"] not in labels:
         listed = " or ".join(map(repr, labels))
-        raise ConfigurationError(f"The labels of {name} are {listed}, not {options['labels']!r}.")
+        raise ConfigurationError(
+            f"The labels of {name} are {listed}, not {options['labels']!r}; choose another --protocol or --split, or "
+            f"--data-option labels={labels[0]}."
+        )
     for key in ("patch", "block"):
         try:
             options[key] = int(options[key])
