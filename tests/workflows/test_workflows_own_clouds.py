@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import rasterio
 from clear_series import disc, read, write_date, write_radar
 from typer.testing import CliRunner
 
@@ -96,6 +97,19 @@ def test_it_fills_where_radar_is_near_and_leaves_other_dates_beyond_repair(with_
     assert np.array_equal(read(products[0], "state")[0] == FILLED, CLOUD)
     assert np.array_equal(read(products[1], "state")[0] == BEYOND, cloud)
     assert "none has all channels" in products[1].properties["processing:lineage"]
+
+
+def test_exact_zeros_of_radar_are_no_measurement_for_a_model_either(with_radar, scenes, tmp_path):
+    _, out = with_radar
+    wave = write_radar(tmp_path, 28, size=SIZE)
+    with rasterio.open(wave / "image.tif", "r+") as file:
+        values = file.read()
+        values[:, :, :30] = 0.0  # 20 m, so that the left 60 columns of the scene have no radar
+        file.write(values)
+    state = read(clear_scenes([scenes[1]], tmp_path / "out", radar=wave, model=out)[0], "state")[0]
+    columns = np.arange(SIZE)[None, :]
+    assert (state[CLOUD & (columns < 58)] == BEYOND).all()
+    assert (state[CLOUD & (columns > 62)] == FILLED).all()
 
 
 def test_a_model_of_series_learns_a_date_from_others(scenes, tmp_path):

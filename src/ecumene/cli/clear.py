@@ -33,7 +33,7 @@ def clear(
         str,
         typer.Option(
             help="auto, closest, linear, harmonic, mosaic, least-cloudy, kriging, regression, sar-regression, "
-            "sar-date-regression or spatial."
+            "sar-date-regression, spatial or internal-learning."
         ),
     ] = "auto",
     model: Annotated[Path | None, typer.Option(help="Folder of a trained model, instead of a method.")] = None,
@@ -49,6 +49,7 @@ def clear(
         ),
     ] = True,
     seed: Annotated[int, typer.Option(help="Of the sample and the simulated clouds.")] = 0,
+    steps: Annotated[int | None, typer.Option(help="Of internal-learning, for each network that it fits.")] = None,
     overwrite: opt.Overwrite = False,
     *,
     declaration: opt.Group,
@@ -74,6 +75,7 @@ def clear(
             keep_observed=keep_observed,
             mask_clouds=cloud_mask,
             seed=seed,
+            steps=steps,
             overwrite=overwrite,
             progress=progress,
             radar_declaration=waves,

@@ -21,7 +21,7 @@ class TemporalCNN3D(RestorationNetwork):
     Left out: bodies that were trained on single dates before and stay fixed for the first 100,000 steps; here all
     layers learn together. Zeros instead of reflection beyond the border, so that windows give what the whole image
     gives. Variances as `RestorationNetwork.with_change` has them. The model of the same paper that predicts a clear
-    series is not here: what is stored of it does not say how it is built.
+    series is fitted to each series when it is used: `restoration.internal_learning`.
 
     Number of weights with C channels, width F, B and R blocks, T dates and K bands: `9CF + F + 2B(9FF + F)` (body),
     `27FF + F + 2R(27FF + F)`, `9TFK + K`. For 15, 256, 16, 5, 3 and 13: 38,474,253 (pinned by a test).

@@ -25,6 +25,8 @@ from ecumene.workflows.stacks import Declaration, Paths
 _TILE_BYTES = 96 << 20  # of a tile's series in memory
 SPATIAL = "spatial"
 """The method that fills a date from its own clear surroundings; only where it is asked for by name."""
+INTERNAL = "internal-learning"
+"""The method that fits a network to the series; only where it is asked for by name, because it takes minutes."""
 
 
 def clear_scenes(
@@ -38,6 +40,7 @@ def clear_scenes(
     keep_observed: bool = True,
     mask_clouds: bool = True,
     seed: int = 0,
+    steps: int | None = None,
     overwrite: bool = False,
     progress: Progress = silent,
     radar_declaration: Mapping[str, Any] | None = None,
@@ -53,12 +56,13 @@ def clear_scenes(
         scenes: Optical acquisitions of one sensor and level, in any order.
         out: Folder: of the product where one date is wanted, else with a folder for every date.
         radar: Radar acquisitions; each date, and a wanted day that is none of them, uses the nearest within 12 days.
-        method: `auto`, one of `ecumene.restoration.methods.METHODS`, or `spatial`.
+        method: `auto`, one of `ecumene.restoration.methods.METHODS`, `spatial` or `internal-learning`.
         model: Folder of a trained model instead of a method; it maps the dates to reflectances with variances.
         date: `all` dates, or one day (YYYY-MM-DD), which need not be among them.
         keep_observed: Keep measured values of clear pixels; else every pixel is estimated from the other dates.
         mask_clouds: Use the scenes' masks, and the stated rule where a scene has none.
-        seed: Of the sample and of the simulated clouds.
+        seed: Of the sample and of the simulated clouds, and of fitted networks.
+        steps: Of `internal-learning`, for each network; None: 400, or more where there are many dates.
         overwrite: Replace products in `out`.
         progress: Called with (tiles done, tiles, what).
         radar_declaration: What the radar's files do not say.
@@ -74,6 +78,10 @@ def clear_scenes(
         SceneError: If a scene cannot be read.
         ProductError: If a product cannot be written.
     """
+    if steps is not None and (method != INTERNAL or model is not None):
+        raise ConfigurationError(f"--steps is for --method {INTERNAL} alone; leave it out.")
+    if steps is not None and steps < 1:
+        raise ConfigurationError(f"--steps is a number of 1 or more, not {steps}.")
     source = open_clear_input(
         scenes, radar, mask_clouds=mask_clouds, radar_declaration=radar_declaration or {}, **declaration
     )
@@ -90,8 +98,12 @@ def clear_scenes(
     sample = take_sample(source, seed)
     if targets[0].index is None:  # the one day that is wanted is none of the dates
         source = source.for_day(targets[0].day)
-    make = _filler_maker(source, sample, targets, method, model, seed, keep_observed)
+    if model is None and method == INTERNAL:
+        make = _network_maker(source, sample, targets, seed, steps, keep_observed, progress)
+    else:
+        make = _filler_maker(source, sample, targets, method, model, seed, keep_observed)
     parameters = {"method": method if model is None else "model", "keep_observed": keep_observed, "seed": seed}
+    parameters |= {} if steps is None else {"steps": steps}
     products = []
     for target, folder in zip(targets, folders, strict=True):
         check_free(folder, overwrite)
@@ -116,14 +128,15 @@ def _filler_maker(
     """Return what makes the filler of a date, which lives as long as its context."""
     noise, spread = noise_of(source, sample), spread_of(sample)
     if model is not None:
-        from ecumene.workflows.clear_model import model_filler, open_restoration_model
+        from ecumene.workflows.clear_model import SeriesMaps, model_filler, open_restoration_model
         from ecumene.workflows.clear_model_trust import trust_on_series
 
         bundle = open_restoration_model(model, source)
         kinds = sorted({is_hidden(sample, target.index) for target in targets})
         trust = trust_on_series(bundle, source, kinds, seed=seed)
+        maps = SeriesMaps(bundle, keep_observed)
         return lambda target, folder: model_filler(
-            bundle, source, target, folder, keep_observed, noise, spread, trust[is_hidden(sample, target.index)]
+            maps, source, target, folder, noise, spread, trust[is_hidden(sample, target.index)]
         )
     if method == SPATIAL:
         from ecumene.workflows.clear_spatial import spatial_filler
@@ -134,6 +147,25 @@ def _filler_maker(
     return lambda target, _: nullcontext(
         MethodFiller(source, target, keep_observed, noise, spread, chosen[hidden[target]])
     )
+
+
+def _network_maker(
+    source: ClearInput,
+    sample: Sample,
+    targets: list[Target],
+    seed: int,
+    steps: int | None,
+    keep_observed: bool,
+    progress: Progress,
+) -> Callable[[Target, Path], AbstractContextManager[Filler]]:
+    """Return the same of networks that are fitted to the series, once for all dates."""
+    from ecumene.restoration.internal_learning import InternalOptions
+    from ecumene.workflows.clear_internal import internal_fillers
+
+    options = InternalOptions(seed=seed, steps=steps)
+    noise, spread = noise_of(source, sample), spread_of(sample)
+    fillers = internal_fillers(source, targets, keep_observed, noise, spread, options=options, progress=progress)
+    return lambda target, _: nullcontext(fillers(target))
 
 
 def choose_targets(source: ClearInput, date: str) -> list[Target]:

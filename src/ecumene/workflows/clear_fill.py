@@ -49,6 +49,10 @@ class Filler(abc.ABC):
             return None
         return str(np.datetime64(int(np.floor(self.target.day)), "D"))
 
+    def pixels(self, window: Window) -> tuple[SeriesPixels, int | None]:
+        """Return the pixels of a window that `tile` and `estimate` need, and the place of the day among their dates."""
+        return self.source.read(window), self.target.index
+
     @abc.abstractmethod
     def estimate(self, window: Window, series: SeriesPixels, wanted: NDArray[np.intp]) -> Estimate:
         """Estimate the wanted pixels (places in the window's pixels) of the day."""
@@ -59,13 +63,12 @@ class Filler(abc.ABC):
 
     def tile(self, window: Window) -> dict[str, NDArray[Any]]:
         """Return all layers of a window `[bands, h, w]` by name."""
-        series = self.source.read(window)
+        series, index = self.pixels(window)
         number, pixels = series.bands, series.pixels
         state = np.full(pixels, BEYOND, np.uint8)
         mean = np.full((number, pixels), np.nan, np.float32)
         deviation = np.repeat(self.spread.astype(np.float32)[:, None], pixels, axis=1)
         outlier = np.zeros(pixels, np.uint8)
-        index = self.target.index
         if index is not None and self.keep_observed:
             seen = series.clear[index]
             state[seen] = OBSERVED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +19,12 @@ from ecumene.mapping.options import MapOptions
 from ecumene.mapping.product import Product
 from ecumene.models.bundle import Model
 from ecumene.restoration.contract import SeriesPixels, Target
-from ecumene.scenes.stack import SceneStack
+from ecumene.scenes.contract import Stack
 from ecumene.workflows.clear_fill import Estimate, Filler, rounded
 from ecumene.workflows.clear_model_trust import SeriesTrust, band_order
+from ecumene.workflows.clear_radar import MeasuredStack
 from ecumene.workflows.clear_scenes import ClearInput
+from ecumene.workflows.clear_wanted import clouded_cells, outlines
 from ecumene.workflows.product_layers import opened_layer
 from ecumene.workflows.restoration_statement import FIRST_DATE, stated_of
 
@@ -35,14 +37,16 @@ class ModelFiller(Filler):
 
     Attributes:
         model: The bundle.
-        mapped: Its map: `value` and `uncertainty`, and `outlier` where the model has a detector; None where no pixel
-            has what the model needs.
+        mapped: Its map, at least of the pixels to fill: `value` and `uncertainty`, and `outlier` where the model has a
+            detector; None where there is nothing to fill, or no pixel has what the model needs.
+        needed: Whether there is anything to fill.
         dates: Dates that the model has seen, ascending.
         trust: What this series says of its error bars; None: nothing.
     """
 
     model: Model
     mapped: Product | None
+    needed: bool
     dates: tuple[str, ...]
     trust: SeriesTrust | None
 
@@ -50,6 +54,11 @@ class ModelFiller(Filler):
     def method(self) -> str:
         """What fills."""
         return self.model.spec.name
+
+    def pixels(self, window: Window) -> tuple[SeriesPixels, int | None]:
+        """Read the wanted date alone: the model has read the others."""
+        index = self.target.index
+        return super().pixels(window) if index is None else (self.source.at(index).read(window), 0)
 
     def estimate(self, window: Window, series: SeriesPixels, wanted: NDArray[np.intp]) -> Estimate:
         """See `Filler`."""
@@ -82,7 +91,9 @@ class ModelFiller(Filler):
             bars = f"recalibrated on {blocks} blocks of this series' clear pixels that were hidden"
         name = self.model.spec.name
         lineage = f"Clouds and shadows filled by the model {name} from {len(self.dates)} date(s); error bars {bars}."
-        if self.mapped is None:
+        if not self.needed:
+            lineage = f"Every pixel was observed under a clear sky, so that the model {name} filled none."
+        elif self.mapped is None:
             lineage = f"No pixel could be filled, because none has all channels that the model {name} needs."
         figures: dict[str, Any] = {
             "model": {
@@ -120,13 +131,62 @@ def open_restoration_model(model: str | Path, source: ClearInput) -> Model:
     return bundle
 
 
+class SeriesMaps:
+    """How a model maps the dates of a series: executed alike for all of them, on the pixels that are to be filled.
+
+    What executes the network is chosen for the first date (`models.selection`); the others take it without a trial.
+
+    Args:
+        model: The bundle.
+        keep_observed: Whether clear pixels keep their measured value, so that the model need not see them.
+    """
+
+    def __init__(self, model: Model, keep_observed: bool) -> None:
+        self.model, self.keep_observed = model, keep_observed
+        self._executed: Model = model
+        self._chosen: dict[str, Any] = {}
+
+    def map(self, source: ClearInput, target: Target, stack: Stack, first: int | None, out: Path) -> Product:
+        """Map the dates that the model sees; pixels far from any that is to be filled are left out.
+
+        Raises:
+            NothingToFill: If every pixel of the day keeps its measured value.
+            NothingToMapError: If no pixel has what the model needs.
+        """
+        clip = None
+        if self.keep_observed and target.index is not None:
+            date = source.at(target.index)
+            cells = clouded_cells(date)
+            if not cells.any():
+                raise NothingToFill
+            whole = cells.all() or date.stack.geobox.crs is None  # the engine says what is to be done without one
+            clip = None if whole else outlines(cells, date)
+        layers = ("value", "uncertainty", *(() if self.model.outlier_threshold is None else ("outlier",)))
+        options = MapOptions(quicklook=False, overwrite=True, first_date=first, layers=layers, **self._chosen)
+        product = map_stack(stack, self._executed, out, options=options, clip=clip)
+        if not self._chosen:
+            self._keep(product.properties["ecumene:execution"])
+        return product
+
+    def _keep(self, execution: Mapping[str, Any]) -> None:
+        """Execute the other dates as the first one was."""
+        self._chosen = {"backend": execution["backend"], "precision": execution["precision"]}
+        if (execution.get("choice") or {}).get("exported_in_run"):
+            from ecumene.models.export import export_onnx
+
+            self._executed = export_onnx(self.model)
+
+
+class NothingToFill(Exception):
+    """Every pixel of a day keeps its measured value."""
+
+
 @contextmanager
 def model_filler(
-    model: Model,
+    maps: SeriesMaps,
     source: ClearInput,
     target: Target,
     folder: Path,
-    keep_observed: bool,
     noise: NDArray[np.float64],
     spread: NDArray[np.float64],
     trust: SeriesTrust | None,
@@ -136,25 +196,29 @@ def model_filler(
     Raises:
         ConfigurationError: If the model restores a single image and the day was not measured.
     """
+    model = maps.model
     stack, first = seen_by(model, source, target)
     work = folder / _FOLDER
     mapped: Product | None = None
+    needed = True
     try:
         try:
-            options = MapOptions(quicklook=False, overwrite=True, first_date=first)
-            mapped = map_stack(stack, model, work, options=options)
+            mapped = maps.map(source, target, stack, first, work)
+        except NothingToFill:
+            needed = False
         except NothingToMapError:  # as where no radar is near: the date is beyond repair, others may not be
             pass
-        dates = tuple(str(time)[:10] for time in stack.times)
-        yield ModelFiller(source, target, keep_observed, noise, spread, model, mapped, dates, trust)
+        dates = tuple(str(time)[:10] for time in stack.times) if needed else ()
+        yield ModelFiller(source, target, maps.keep_observed, noise, spread, model, mapped, needed, dates, trust)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def seen_by(model: Model, source: ClearInput, target: Target) -> tuple[SceneStack, int | None]:
+def seen_by(model: Model, source: ClearInput, target: Target) -> tuple[Stack, int | None]:
     """Return the dates that the model sees, ascending, and the place of the one that it is to be given first.
 
-    They are the nearest to the day, with or without their clouds as the model was taught.
+    They are the nearest to the day, with or without their clouds as the model was taught. Exact zeros in all radar
+    channels are no measurement, as in its training.
 
     Raises:
         ConfigurationError: If the model fills a measured date and the day was not measured, or it needs more dates.
@@ -168,10 +232,10 @@ def seen_by(model: Model, source: ClearInput, target: Target) -> tuple[SceneStac
         )
     if not model.spec.temporal:
         assert target.index is not None
-        return whole.at(target.index), None
+        return MeasuredStack(whole.at(target.index)), None
     nearest = np.argsort(np.abs(source.days - target.day), kind="stable")[: max(int(stated.get("dates") or 1), 2)]
     if len(nearest) < 2:
         raise ConfigurationError(f"The model {model.spec.name} fills a date from others; give two dates or more.")
     chosen = sorted(int(index) for index in nearest)
     stack = replace(whole, frames=tuple(whole.frames[index] for index in chosen))
-    return stack, chosen.index(target.index) if given and target.index is not None else None
+    return MeasuredStack(stack), chosen.index(target.index) if given and target.index is not None else None

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError, ContractError
-from ecumene.scenes.contract import SceneSource
+from ecumene.scenes.altered import AlteredStack
+from ecumene.scenes.contract import Block, SceneSource
 from ecumene.scenes.stack import SceneStack, align_scenes
 
 RADAR_DAYS = 12.0
@@ -93,6 +94,23 @@ def assign_radar(
 def without_fill(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return radar `[T, R, ...]` with NaN where all polarisations are exactly zero: that is no measurement."""
     return np.where((values == 0.0).all(axis=1, keepdims=True), np.float32(np.nan), values)
+
+
+@dataclass(frozen=True)
+class MeasuredStack(AlteredStack):
+    """Another stack, whose radar channels are NaN where all of them are exactly zero, as training has them.
+
+    Optical channels are reflectances; every channel in another unit is radar.
+    """
+
+    def alter(self, block: Block) -> Block:
+        """Return a block without radar that was not measured."""
+        waves = [place for place, channel in enumerate(self.channels) if channel.unit != "1"]
+        if not waves:
+            return block
+        image = block.image.copy()
+        image[:, waves] = without_fill(image[:, waves])
+        return replace(block, image=image, valid=block.valid & ~np.isnan(image[:, waves]).any(axis=1))
 
 
 def far_note(day: str, lag: float) -> str:
