@@ -91,6 +91,21 @@ def few_labels(results: Json) -> Iterator[Json]:
         yield figure(method, f"{place.title()} pair", "real", protocol, found["kappa"], found["seeds"], metric="kappa")
 
 
+def restoration(results: Json) -> Iterator[Json]:
+    """Yield the PSNR under simulated clouds over a part of real scenes, where the row says how it was trained."""
+    for place, found in results["simulated_clouds"].items():
+        for method, row in found.get("part", {}).items():
+            training = row.get("training", {})
+            if "side" not in training or row["psnr"] is None:
+                continue
+            protocol = (
+                f"simulated clouds over {100 * found['covered']['mean']:.0f} % of real dates, learned elsewhere "
+                f"{'with' if training['radar'] else 'without'} radar from {training['samples']} windows of "
+                f"{training['side']} pixels, {training['epochs']} epochs"
+            )
+            yield figure(method, place, "real", protocol, {"mean": row["psnr"]}, row["runs"], metric="psnr")
+
+
 def figure(
     system: str, data_set: str, kind: str, protocol: str, values: Json, draws: int, metric: str = METRIC
 ) -> Json:
@@ -114,6 +129,7 @@ READERS: dict[str, Callable[[Json], Iterator[Json]]] = {
     "lcz": lcz,
     "scenes_simulated": simulated,
     "change_few_labels": few_labels,
+    "restoration": restoration,
 }
 
 

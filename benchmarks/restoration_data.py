@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from ecumene.scenes.contract import Channel
 from ecumene.workflows.clear_scenes import ClearInput, open_clear_input
 
 Array = NDArray[Any]
+
+
+UNDATED = np.datetime64("2019-09-15")
+"""Stands for the day of a scene without one: where the sun stood when clouds are put on it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,28 @@ class Place:
         image = np.where(flat[:, None], self.image.reshape(dates, bands, -1), np.float32(np.nan))
         radar = None if self.radar is None else self.radar.reshape(dates, self.radar.shape[1], -1)
         return SeriesPixels(image, flat, self.days, radar)
+
+
+class Learned(Protocol):
+    """A method that has learned elsewhere; see `restoration_models`."""
+
+    def applies(self, place: Place) -> bool:
+        """Whether it can fill dates of this place, and has others to learn from."""
+
+    def fill(
+        self, place: Place, image: NDArray[np.float32], date: int, covered: NDArray[np.bool_]
+    ) -> tuple[Array, Array, Array]:
+        """Return mean, standard deviation and half width of 90 % intervals `[K, H, W]` of a date.
+
+        Args:
+            place: As measured.
+            image: float32 `[T, K, H, W]`, that date under simulated clouds.
+            date: Place of the date.
+            covered: bool `[H, W]`, under them.
+        """
+
+    def training_of(self, place: Place) -> dict[str, Any]:
+        """Return how it was trained for a place that it has filled (JSON values)."""
 
 
 def moment(text: str) -> str:

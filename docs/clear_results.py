@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from tables import REAL, Json, data_note, mean_and_spread, number, section, share, table
+from tables import REAL, SIMULATED, Json, data_note, mean_and_spread, number, section, share, table
 
 FIGURES = ("PSNR, dB", "SSIM", "SAM, degrees", "MAE", "UCE / RMSE", "90 % interval holds")
 
@@ -62,7 +62,98 @@ def clear(results: Json) -> str:
         "*Real clouds*: clouded dates filled from the others without one clear neighbour in time, and compared with "
         "that neighbour, so that what changed in between counts as error:",
         table(("place", "date", "days apart", "method", *FIGURES), real),
+        *_learned(results["simulated_clouds"]),
+        *_discarded(results["simulated_clouds"]),
     )
+
+
+def _rows(places: Json) -> Iterator[tuple[str, str, str, Json]]:
+    """Yield place, `part` or `whole`, method and figures."""
+    for place, found in places.items():
+        for kind in ("part", "whole"):
+            for name, figures in found.get(kind, {}).items():
+                yield place, kind, name, figures
+
+
+def _learned(places: Json) -> Iterator[str]:
+    """Say how learned methods were trained, where the file says it."""
+    rows = []
+    for place, kind, name, figures in _rows(places):
+        training = figures.get("training", {})
+        if kind == "part" and "side" in training:
+            real = ", ".join(training["places"]) or "none"
+            rows.append(
+                [
+                    name,
+                    place,
+                    "yes" if training["radar"] else "no",
+                    real,
+                    str(training["simulated_places"]),
+                    f"{training['samples']} of {training['side']} x {training['side']}",
+                    str(training["epochs"]),
+                    number(training["seconds"] / 60, 1),
+                ]
+            )
+    if rows:
+        heads = ("method", "judged on", "radar", "real places", "simulated places", "windows", "epochs", "minutes")
+        yield (
+            "How the learned methods were trained, without the place that they are judged on. These are short "
+            "trainings from little data; figures of published networks here are not those of the published models:"
+        )
+        yield table(heads, rows)
+
+
+def _discarded(places: Json) -> Iterator[str]:
+    """Show the error of the surest pixels, where the file has curves."""
+    rows = []
+    shares: list[str] = []
+    for place, kind, name, figures in _rows(places):
+        curve = figures.get("discard")
+        if curve:
+            whole = curve["rmse"][-1]
+            shares = [share(kept, 0) for kept in curve["kept"][:-1]]
+            parts = [share(rmse / whole, 0) if whole > 0 else "-" for rmse in curve["rmse"][:-1]]
+            rows.append([place, kind, name, number(figures.get("auce"), 4), number(whole, 4), *parts])
+    if rows:
+        yield (
+            "*Discard curves* (Ebel et al. 2023): RMSE of the surest 10 % to 90 % of the covered pixels, as a share of "
+            "the RMSE of all. Error bars that tell good pixels from bad ones give small shares on the left; 100 % "
+            "means that they tell nothing. Pixels are ordered by their predicted variance, mean over bands. AUCE has "
+            "20 bins of equal width in variance, and every pixel and band as a sample:"
+        )
+        yield table(("place", "covered", "method", "AUCE", "RMSE", *shares), rows)
+
+
+def speed(results: Json) -> str:
+    """How much longer the verb takes than the network alone."""
+    rows = [
+        [
+            f"`{name}`",
+            f"{found['products']} of {found['edge']} x {found['edge']}",
+            number(found["verb"]["pixels_per_s"], 0),
+            number(found["forward_pixels_per_s"], 0),
+            number(found["ratios"]["verb_over_deployed_wall"], 2),
+            number(found["ratios"]["verb_over_deployed_processor"], 2),
+            ", ".join(f"{part} {share(part_share, 0)}" for part, part_share in _largest(found)),
+        ]
+        for name, found in results["systems"].items()
+    ]
+    heads = ("network", "products", "pixels/s of the verb", "of the network alone", "wall time", "processor", "largest")
+    return section(
+        "Speed of filling clouds by a model",
+        results,
+        f"{SIMULATED} A series of {len(results['months'])} dates; networks of the published size with random weights. "
+        "*Wall time* and *processor* are those of the verb, which reads, tries, maps, and writes products, over those "
+        "of the bare passes in their fastest arrangement; *largest* are the parts that took most processor time. Small "
+        "scenes: what a product costs however small it is weighs more than on large ones.",
+        table(heads, rows),
+    )
+
+
+def _largest(found: Json) -> list[tuple[str, float]]:
+    """Return the three parts of a run that took most processor time, with their shares."""
+    parts = sorted(found["stages_processor_s"].items(), key=lambda item: -item[1])[:3]
+    return [(part, seconds / found["verb"]["processor_s"]) for part, seconds in parts]
 
 
 def _errors(figures: Json) -> tuple[str, ...]:
@@ -77,4 +168,8 @@ def _errors(figures: Json) -> tuple[str, ...]:
     )
 
 
-SECTIONS: dict[str, Callable[[Json], str]] = {"restoration": clear, "restoration_weights": weights}
+SECTIONS: dict[str, Callable[[Json], str]] = {
+    "restoration": clear,
+    "restoration_weights": weights,
+    "restoration_speed": speed,
+}

@@ -11,6 +11,7 @@ from ecumene.core.errors import LabelError
 from ecumene.samples.clouded_series import clouded_samples
 from ecumene.samples.datasets.class_folders import sensor_channels
 from ecumene.samples.hidden_clouds import ClearSeries, hidden_samples, hide_under_clouds
+from ecumene.workflows.restoration_places import simulated_places
 
 CHANNELS = (*sensor_channels("sentinel-2", "L1C", ("B02", "B03")), *sensor_channels("sentinel-1", "GRD", ("VV",)))
 
@@ -94,3 +95,15 @@ def test_hidden_samples_are_the_same_read_one_by_one():
     assert hidden_samples(places, left, number=6, side=16, seed=3).digest() != made.digest()
     north = [replace(places[0], latitude=60.0), places[1]]
     assert hidden_samples(north, left, number=6, side=16, seed=2).digest() != made.digest()
+
+
+def test_simulated_places_have_radar_where_it_is_wanted():
+    found = simulated_places(CHANNELS, 1, seed=3, side=48)[0]
+    bare = simulated_places(CHANNELS[:2], 1, seed=3, side=48)[0]
+    assert found.image.shape[1] == 3
+    np.testing.assert_array_equal(found.image[:, :2], bare.image)
+    assert -30.0 < found.image[:, 2].mean() < 0.0
+    assert found.image[0, 2].std() > 0.5
+    for channels in (CHANNELS[::-1], (*CHANNELS[:2], replace(CHANNELS[2], unit="linear power"))):
+        with pytest.raises(LabelError, match="in dB after them"):
+            simulated_places(channels, 1)

@@ -20,6 +20,7 @@ from ecumene.simulate.datasets.sen12ms import draw_uses
 from ecumene.simulate.landscape import draw_where, simulate_landscape
 from ecumene.simulate.noise import generator
 from ecumene.simulate.optical import observe_sentinel2
+from ecumene.simulate.radar import observe_sentinel1
 from ecumene.workflows.clear_radar import assign_radar, check_radar, day_of, without_fill
 from ecumene.workflows.train import select_bands
 
@@ -196,17 +197,23 @@ def simulated_places(channels: Sequence[Channel], number: int, *, seed: int = 0,
     """Return simulated landscapes over parts of a year, without clouds, for a model that must learn from few places.
 
     Args:
-        channels: Bands of Sentinel-2, of level L1C or L2A.
+        channels: Bands of Sentinel-2, of level L1C or L2A; after them polarisations of Sentinel-1 in dB, if any.
         number: Landscapes.
         seed: Of everything.
         side: Least rows and columns.
 
     Raises:
-        LabelError: If the channels are not Sentinel-2's.
+        LabelError: If the channels are others.
     """
-    if {channel.sensor for channel in channels} != {"sentinel-2"} or len({c.level for c in channels}) != 1:
-        raise LabelError("Places can be simulated for Sentinel-2 bands of one level only; learn without them.")
-    level: Any = channels[0].level
+    optical = [channel for channel in channels if channel.sensor == "sentinel-2"]
+    waves = list(channels[len(optical) :])
+    fit = list(channels[: len(optical)]) == optical and len({channel.level for channel in optical}) == 1
+    if not fit or any(wave.sensor != "sentinel-1" or wave.unit != "dB" for wave in waves):
+        raise LabelError(
+            "Places can be simulated for Sentinel-2 bands of one level, with Sentinel-1 in dB after them; learn "
+            "without them."
+        )
+    level: Any = optical[0].level
     places = []
     for index in range(number):
         rng = generator(seed, index, 97)
@@ -216,9 +223,13 @@ def simulated_places(channels: Sequence[Channel], number: int, *, seed: int = 0,
         gaps = np.cumsum(rng.integers(5, 26, SIMULATED_DATES))
         days = [first + np.timedelta64(int(gap), "D") for gap in gaps]
         seen = [observe_sentinel2(city, day, level=level, seed=int(rng.integers(1 << 30))) for day in days]
-        order = [seen[0].bands.index(channel.band) for channel in channels]
+        order = [seen[0].bands.index(channel.band) for channel in optical]
         image = np.stack([one.image[order] for one in seen]).astype(np.float32)
         when = np.array([day.astype("datetime64[D]").astype(np.int64) for day in days], np.float64)
         clear: NDArray[np.bool_] = np.asarray(np.isfinite(image).all(axis=1))
+        if waves:
+            radar = [observe_sentinel1(city, day, seed=int(rng.integers(1 << 30))) for day in days]
+            shown = [radar[0].bands.index(wave.band) for wave in waves]
+            image = np.concatenate([image, np.stack([one.image[shown] for one in radar])], axis=1).astype(np.float32)
         places.append(ClearSeries(f"simulated-{index}", image, clear, when, tuple(channels), city.latitude))
     return places
