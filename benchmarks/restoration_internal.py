@@ -13,7 +13,6 @@ from ecumene.restoration.internal_trust import hide_and_restore, learn_trust
 from restoration_data import Place
 
 Array = NDArray[Any]
-NAME = "internal-learning"
 
 
 @dataclass
@@ -40,7 +39,7 @@ class FittedHere:
         clear = place.usable.copy()
         clear[date] &= ~covered
         frames = Frames(place.image, clear, place.days, place.radar)
-        restored = restore(frames, self.options)
+        restored = restore(frames, self.options, [date])
         if restored is None:
             nothing = np.full(place.image.shape[1:], np.nan, np.float32)
             return nothing, nothing, nothing
@@ -49,7 +48,7 @@ class FittedHere:
         trust = learn_trust(hidden, spread, seed=self.options.seed)
         deviation, _ = trust.of_date(frames, restored, date)
         half = deviation * trust.calibration.interval[:, None, None].astype(np.float32)
-        return restored.mean[date], deviation, half
+        return restored.of(date)[0], deviation, half
 
     def training_of(self, place: Place) -> dict[str, Any]:
         """See `Learned`."""

@@ -22,6 +22,7 @@ from ecumene.models.bundle import Model
 from ecumene.objectives.arrays import to_numpy
 from ecumene.restoration.contract import Target
 from ecumene.restoration.holdout import calibrate
+from ecumene.restoration.internal_learning import NAME as INTERNAL
 from ecumene.samples.hidden_clouds import ClearSeries
 from ecumene.scenes.contract import Channel
 from ecumene.systems import System
@@ -33,7 +34,6 @@ from ecumene.workflows.restoration_scenes import train_on_scenes, usable_for
 from ecumene.workflows.restoration_statement import FIRST_DATE, stated_of, target_date
 from ecumene.workflows.restoration_train import restoration_system
 from restoration_data import PLACES, UNDATED, Learned, Place
-from restoration_internal import NAME as INTERNAL
 from restoration_internal import FittedHere
 
 Array = NDArray[Any]

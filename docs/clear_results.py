@@ -144,8 +144,9 @@ def speed(results: Json) -> str:
         results,
         f"{SIMULATED} A series of {len(results['months'])} dates; networks of the published size with random weights. "
         "*Wall time* and *processor* are those of the verb, which reads, tries, maps, and writes products, over those "
-        "of the bare passes in their fastest arrangement; *largest* are the parts that took most processor time. Small "
-        "scenes: what a product costs however small it is weighs more than on large ones.",
+        "of the bare passes in their fastest arrangement; *largest* are the parts with most processor time of the "
+        "verb's own threads, without those that a network starts besides. Small scenes: what a product costs however "
+        "small it is weighs more than on large ones.",
         table(heads, rows),
     )
 

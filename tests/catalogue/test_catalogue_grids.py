@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import geopandas
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from ecumene.catalogue import mgrs
 from ecumene.catalogue.area import LONLAT, Area, read_area, transformed
 from ecumene.catalogue.grids import lattice_phases, padded, parse_grid
 from ecumene.catalogue.period import parse_period
+from ecumene.catalogue.plan import plan_units
 from ecumene.core.errors import ConfigurationError
 
 
@@ -107,6 +110,13 @@ def test_the_lattice_follows_scenes_of_the_same_resolution(land_scene):
 
     assert lattice_phases(describe_scenes([land_scene]), 10.0) == {"EPSG:32633": (0.0, 0.0)}
     assert lattice_phases(describe_scenes([land_scene]), 20.0) == {}
+
+
+def test_models_that_look_at_whole_scenes_get_no_tiles():
+    """Neighbouring tiles would be brought to their own brightness each, and have seams."""
+    spec = SimpleNamespace(temporal=True, standardised=True)
+    with pytest.raises(ConfigurationError, match="would differ from tile to tile; map the two scenes themselves"):
+        plan_units([], spec, parse_grid("mgrs"), area=None, composite="none", resolution=10.0, margin=0)
 
 
 @pytest.mark.parametrize(

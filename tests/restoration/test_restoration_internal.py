@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.restoration.internal_learning import Frames, InternalOptions, date_codes, restore
-from ecumene.restoration.internal_trust import InternalError, growth, hide_and_restore, learn_trust
+from ecumene.restoration.internal_trust import InternalError, Tried, hide_and_restore, learn_trust
 from ecumene.simulate.noise import fractal_field
 
 pytest.importorskip("torch")
@@ -42,7 +44,7 @@ def clouded(image, radar=None, *, covers):
 
 
 def rmse(restored, image, date, where):
-    return float(np.sqrt(np.mean((restored.mean[date] - image[date])[:, where] ** 2)))
+    return float(np.sqrt(np.mean((restored.of(date)[0] - image[date])[:, where] ** 2)))
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +203,31 @@ def test_a_clouded_date_far_from_others_is_trusted_less_than_those_that_were_tri
     image = (0.3 + steps).astype(np.float32)
     clear = np.ones((4, SIDE, SIDE), bool)
     clear[3] = False
-    near, far = (Frames(image, clear, np.array([0.0, 10.0, 20.0, day])) for day in (15.0, 120.0))
-    assert (growth(far, 3) > 1.5).all()
-    assert (growth(near, 3) == 1.0).all()
-    assert (growth(far, 0) == 1.0).all()  # has clear pixels of its own
+    series = Frames(image, clear, np.array([0.0, 10.0, 20.0, 15.0]))
+    tried = Tried.of(hide_and_restore(series, replace(QUICK, steps=3, looks=1), whole=True))
+    assert tried is not None
+    days = np.array([0.0, 10.0, 20.0])
+    assert (tried.growth(days, 120.0) > 1.5).all()
+    assert (tried.growth(days, 15.0) == 1.0).all()
+    sparse = np.array([0.0, 60.0])  # another part of the scene, with fewer clear dates than the one that was tried
+    assert (tried.growth(sparse, 30.0) > tried.growth(days, 5.0)).all()
+    assert Tried.of([]) is None
+
+
+def test_radar_that_lies_over_no_clear_pixel_tells_nothing():
+    """What it says cannot be learned: the weights that read it would stay as random as they began."""
+    image, radar = truth_and_radar()
+    covers = {0: square(), 1: square(), 2: np.ones((SIDE, SIDE), bool)}
+    elsewhere = radar.copy()
+    elsewhere[:2] = np.nan
+    quick = replace(QUICK, steps=6, looks=2)
+    with_radar, without = clouded(image, elsewhere, covers=covers), clouded(image, covers=covers)
+    assert not with_radar.radar_learned
+    assert clouded(image, radar, covers=covers).radar_learned
+    np.testing.assert_array_equal(with_radar.told, without.told)
+    one, other = restore(with_radar, quick, [2]), restore(without, quick)
+    assert one is not None
+    assert other is not None
+    assert one.dates == (2,)
+    np.testing.assert_array_equal(one.of(2)[0], other.of(2)[0])
+    assert np.isnan(one.of(2)[0][:, square()]).all()

@@ -16,7 +16,7 @@ import ecumene.systems as systems  # noqa: E402
 from ecumene import map_scenes, train_model  # noqa: E402
 from ecumene.core.errors import ConfigurationError, ContractError  # noqa: E402
 from ecumene.models.bundle import Model  # noqa: E402
-from ecumene.systems import get_system  # noqa: E402
+from ecumene.systems import System, get_system  # noqa: E402
 from ecumene.workflows.beginning import begin_with  # noqa: E402
 from ecumene.workflows.pair_train import choose_test, train_pairs  # noqa: E402
 
@@ -276,6 +276,11 @@ def test_options_that_do_not_belong_to_pairs_are_refused_with_a_sentence(cities,
     outcome = run_cli("train", "--data", cities, "--out", tmp_path / "m", *arguments)
     assert outcome.code != 0
     assert sentence in outcome.sentence
+
+
+def test_only_pairs_can_be_standardised_by_their_own_pixels():
+    with pytest.raises(ValueError, match="only networks that read pairs"):
+        System.model_validate(get_system("unet-small").model_dump() | {"standardised": True})
 
 
 def test_streams_are_the_sensors():

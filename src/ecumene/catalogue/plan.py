@@ -181,11 +181,17 @@ def plan_units(
         The units, tile by tile.
 
     Raises:
-        ConfigurationError: If the grid cannot hold the area, or a series is to be composed.
+        ConfigurationError: If the grid cannot hold the area, a series is to be composed, or the model looks at whole
+            scenes.
         SceneError: If no tile has a scene.
     """
     if spec.temporal and composite != "none":
         raise ConfigurationError("The model maps series, so dates must not be composed; use --composite none.")
+    if spec.standardised:
+        raise ConfigurationError(
+            "The model reads each date standardised by the pixels of its whole scene, which would differ from tile to "
+            "tile; map the two scenes themselves."
+        )
     sensors = list(dict.fromkeys(band.sensor for band in spec.inputs))
     used = [source for source in sources if source.sensor in sensors]
     if not used:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 
 from ecumene.core.errors import ConfigurationError
 from ecumene.restoration.contract import Array
+from ecumene.restoration.interpolation import Linear
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ecumene.networks.hourglass import Hourglass
 
+NAME = "internal-learning"
 FEWEST_CLEAR = 100
 """Clear pixels from which on a date is learned from; with fewer it counts as wholly clouded."""
 _STEPS, _VISITS = 400, 40  # steps, and steps a date where there are many
@@ -59,10 +62,23 @@ class Frames:
         return np.asarray(self.clear.sum(axis=(1, 2)) >= FEWEST_CLEAR, np.bool_)
 
     @property
+    def shown(self) -> NDArray[np.bool_]:
+        """Pixels that are clear on a date which a network can be fitted to, bool `[H, W]`."""
+        return np.asarray(self.clear[self.learned].any(axis=0), np.bool_)
+
+    @property
+    def radar_learned(self) -> bool:
+        """Whether radar lies over enough clear pixels to learn what it says of reflectance."""
+        if self.radar is None:
+            return False
+        seen = np.isfinite(self.radar).all(axis=1) & self.clear
+        return int(seen[self.learned].sum()) >= FEWEST_CLEAR
+
+    @property
     def told(self) -> NDArray[np.bool_]:
-        """Pixels that something is known of, bool `[T, H, W]`: clear on any date, or seen by radar on this one."""
-        told = np.broadcast_to(self.clear.any(axis=0), self.clear.shape)
-        return told if self.radar is None else told | np.isfinite(self.radar).all(axis=1)
+        """Pixels that something is known of, bool `[T, H, W]`: shown by a date, or by radar that was learned from."""
+        told = np.broadcast_to(self.shown, self.clear.shape)
+        return told | np.isfinite(self.radar).all(axis=1) if self.radar is not None and self.radar_learned else told
 
 
 @dataclass(frozen=True)
@@ -107,15 +123,27 @@ class InternalOptions:
 
 @dataclass(frozen=True)
 class Restored:
-    """What a fitted network says of every date.
+    """What a fitted network says of dates.
 
     Attributes:
-        mean: float32 `[T, K, H, W]`, mean over snapshots; NaN where nothing is known.
-        wander: float32 `[T, K, H, W]`, variance over snapshots; NaN where that is.
+        mean: float32 `[D, K, H, W]`, mean over snapshots; NaN where nothing is known.
+        wander: float32 `[D, K, H, W]`, variance over snapshots; NaN where that is.
+        dates: Places of the D dates in the series, ascending.
     """
 
     mean: NDArray[np.float32]
     wander: NDArray[np.float32]
+    dates: tuple[int, ...]
+
+    def of(self, date: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return mean and variance `[K, H, W]` of one of the dates."""
+        place = self.dates.index(date)
+        return self.mean[place], self.wander[place]
+
+
+def neighbours(days: Array, day: float) -> Array:
+    """Return the weights `[N]` of ascending days from which a day between them is interpolated linearly."""
+    return np.asarray(Linear().weights(np.ones((1, len(days)), np.bool_), days, day)[0], np.float64)
 
 
 def date_codes(days: Array, learned: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -127,23 +155,14 @@ def date_codes(days: Array, learned: NDArray[np.bool_]) -> NDArray[np.float32]:
     """
     own = np.flatnonzero(learned)
     order = own[np.argsort(days[own], kind="stable")]
-    codes = np.zeros((len(days), len(order)))
-    for date, day in enumerate(days):
-        place = np.flatnonzero(order == date)
-        if place.size:
-            codes[date, place[0]] = 1.0
-            continue
-        right = int(np.searchsorted(days[order], day))
-        low, high = max(right - 1, 0), min(right, len(order) - 1)
-        span = days[order[high]] - days[order[low]]
-        share = 0.0 if span <= 0.0 else (day - days[order[low]]) / span
-        codes[date, low] += 1.0 - share
-        codes[date, high] += share
+    codes = np.stack(
+        [(order == date) if learned[date] else neighbours(days[order], day) for date, day in enumerate(days)]
+    )
     return codes.astype(np.float32)
 
 
-def restore(frames: Frames, options: InternalOptions) -> Restored | None:
-    """Fit a network to a series, and let it predict every date of it.
+def restore(frames: Frames, options: InternalOptions, dates: Sequence[int] | None = None) -> Restored | None:
+    """Fit a network to a series, and let it predict dates of it.
 
     A network is fitted, from random weights, to the clear pixels of this series alone, and its structure fills the rest
     (Ulyanov, Vedaldi and Lempitsky 2018, Deep Image Prior). For series of images Zhang, Mai, Xu, Wang, Collomosse and
@@ -164,6 +183,7 @@ def restore(frames: Frames, options: InternalOptions) -> Restored | None:
     Args:
         frames: The series.
         options: How.
+        dates: Which are predicted; None: all.
 
     Returns:
         Mean and variance of the snapshots; None if no date has clear pixels to learn from.
@@ -176,7 +196,7 @@ def restore(frames: Frames, options: InternalOptions) -> Restored | None:
     if not frames.learned.any():
         return None
     with seeded(options.seed):
-        return _Fit(frames, options).run()
+        return _Fit(frames, options).run(tuple(sorted(range(len(frames.days)) if dates is None else set(dates))))
 
 
 class _Fit:
@@ -204,9 +224,9 @@ class _Fit:
             channels, frames.image.shape[1], self.codes.shape[1], options.width, levels=_levels(height, width, options)
         )
         # Where some dates have no radar, others are shown without, so that the network knows what to do.
-        self.drops = frames.radar is not None and not bool(np.isfinite(frames.radar).all())
+        self.drops = self.waves is not None and not bool(self.waves[:, -1].all())
 
-    def run(self) -> Restored:
+    def run(self, dates: tuple[int, ...]) -> Restored:
         """Fit and predict."""
         import torch
 
@@ -215,7 +235,7 @@ class _Fit:
         steps = options.steps_for(len(self.learned))
         last = max(steps // 3, 1)
         looks = {steps - last + -(-(i + 1) * last // options.looks) for i in range(options.looks)}
-        total = np.zeros(self.frames.image.shape, np.float64)
+        total = np.zeros((len(dates), *self.frames.image.shape[1:]), np.float64)
         squares = np.zeros_like(total)
         torch.set_flush_denormal(True)
         try:
@@ -233,15 +253,15 @@ class _Fit:
                 loss.backward()
                 optimiser.step()
                 if step in looks:
-                    self._look(total, squares)
+                    self._look(dates, total, squares)
         finally:
             torch.set_flush_denormal(False)
         mean = total / len(looks)
         wander = np.maximum(squares / len(looks) - mean**2, 0.0)
-        unknown = ~self.frames.told[:, None]
+        unknown = ~self.frames.told[list(dates), None]
         mean = np.where(unknown, np.nan, mean * self.scale[:, None, None] + self.center[:, None, None])
         wander = np.where(unknown, np.nan, wander * self.scale[:, None, None] ** 2)
-        return Restored(mean.astype(np.float32), wander.astype(np.float32))
+        return Restored(mean.astype(np.float32), wander.astype(np.float32), dates)
 
     def _code(self, date: int) -> Tensor:
         return self.codes[date : date + 1]
@@ -257,15 +277,15 @@ class _Fit:
         waves = self.waves[date : date + 1]
         return torch.cat([noise, waves if radar else torch.zeros_like(waves)], dim=1)
 
-    def _look(self, total: Array, squares: Array) -> None:
-        """Add a snapshot of all dates."""
+    def _look(self, dates: tuple[int, ...], total: Array, squares: Array) -> None:
+        """Add a snapshot of dates."""
         import torch
 
         with torch.no_grad():
-            for date in range(len(total)):
+            for place, date in enumerate(dates):
                 seen = self.network(self._input(date), self._code(date))[0].double().numpy()
-                total[date] += seen
-                squares[date] += seen**2
+                total[place] += seen
+                squares[place] += seen**2
 
 
 def _levels(height: int, width: int, options: InternalOptions) -> int:
@@ -286,15 +306,16 @@ def _moments(frames: Frames) -> tuple[Array, Array]:
 
 
 def _waves(frames: Frames) -> Tensor | None:
-    """Return radar as the network sees it, `[T, R + 1, H, W]`: standardised, 0 where there is none, and where it is."""
+    """Return radar as the network sees it, `[T, R + 1, H, W]`: standardised, 0 where there is none, and where it is.
+
+    None where it cannot be learned what it says: weights that no step has changed would make noise of it.
+    """
     import torch
 
-    if frames.radar is None:
+    if frames.radar is None or not frames.radar_learned:
         return None
     known: NDArray[np.bool_] = np.asarray(np.isfinite(frames.radar).all(axis=1))
     values = np.moveaxis(frames.radar, 1, 0)[:, known].astype(np.float64)
-    if not values.size:
-        return None
     center, scale = values.mean(axis=1), np.maximum(values.std(axis=1), 1e-6)
     scaled = (frames.radar - center[:, None, None]) / scale[:, None, None]
     seen = np.where(known[:, None], np.clip(scaled, -4.0, 4.0), 0.0)

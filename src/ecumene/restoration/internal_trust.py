@@ -12,7 +12,7 @@ from ecumene.core.errors import LabelError
 from ecumene.restoration.cloud_simulation import cover_field
 from ecumene.restoration.contract import Array, Sample, SeriesPixels
 from ecumene.restoration.holdout import COVER, Calibration, HeldOut, calibrate, no_calibration
-from ecumene.restoration.internal_learning import Frames, InternalOptions, Restored, date_codes, restore
+from ecumene.restoration.internal_learning import Frames, InternalOptions, Restored, neighbours, restore
 from ecumene.restoration.variogram import Variogram, fit_variogram
 
 _MOST_WHOLE = 2  # dates that are hidden whole: each costs a fit
@@ -84,24 +84,26 @@ class InternalTrust:
         calibration: Of the standard deviations that this gives.
         scores: Share filled, MAE and RMSE on hidden pixels.
         spread: `[K]`, standard deviation of the bands over clear pixels.
+        tried: How far the hidden dates were from others; None: parts of dates were hidden, or nothing.
     """
 
     error: InternalError | None
     calibration: Calibration
     scores: dict[str, float]
     spread: Array
+    tried: Tried | None = None
 
     def of_date(self, frames: Frames, restored: Restored, date: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return standard deviations `[K, H, W]` and surprises `[H, W]` of a date; NaN where nothing is known."""
         bands, shape = restored.mean.shape[1], restored.mean.shape[2:]
-        mean, wander = (maps[date].reshape(bands, -1) for maps in (restored.mean, restored.wander))
+        mean, wander = (maps.reshape(bands, -1) for maps in restored.of(date))
         known = np.flatnonzero(np.isfinite(mean[0]))
-        further = np.sqrt(growth(frames, date)).astype(np.float32)[:, None]
-        lone = ~frames.clear.any(axis=0).ravel()[known]
+        lone = ~frames.shown.ravel()[known]
         deviation, surprise = np.full_like(mean, np.nan), np.full(mean.shape[1], np.nan, np.float32)
         deviation[:, known], surprise[known] = self.bars(mean[:, known], wander[:, known], lone)
-        if self.error is not None:
-            deviation[:, known] *= further
+        if self.tried is not None and not frames.learned[date]:
+            others = np.sort(frames.days[frames.learned])
+            deviation[:, known] *= np.sqrt(self.tried.growth(others, float(frames.days[date])))[:, None]
         return deviation.reshape(bands, *shape), surprise.reshape(shape)
 
     def bars(
@@ -128,6 +130,9 @@ class Hidden:
         truth: `[K, N]`.
         lone: bool `[N]`: clear on no date after hiding.
         group: `[N]`, block and date.
+        day: Of the date.
+        others: Days that the network was fitted to, ascending, where the date was hidden whole; else empty.
+        variogram: Of the series, where the date was hidden whole.
     """
 
     mean: Array
@@ -135,6 +140,9 @@ class Hidden:
     truth: Array
     lone: NDArray[np.bool_]
     group: NDArray[np.int64]
+    day: float
+    others: Array
+    variogram: Variogram | None
 
 
 def hide_and_restore(frames: Frames, options: InternalOptions, *, whole: bool, place: int = 0) -> list[Hidden]:
@@ -164,11 +172,14 @@ def hide_and_restore(frames: Frames, options: InternalOptions, *, whole: bool, p
             covers[date] = cover_field(shape, COVER, 7919 * (1009 * options.seed + place) + date, longest=longest)
         trials.append((covers, learned.tolist()))
     found: list[Hidden] = []
+    variogram = _variogram(frames) if whole and trials else None
     for cover, dates in trials:
         left = frames.hide(cover)
-        restored = restore(left, options)
-        if restored is not None:
-            found += [_hidden(frames, left, restored, date, place) for date in dates if left.learned[date] != whole]
+        restored = restore(left, options, dates)
+        if restored is None:
+            continue
+        kept = [date for date in dates if left.learned[date] != whole]
+        found += [_hidden(frames, left, restored, date, place, variogram) for date in kept]
     return found
 
 
@@ -181,34 +192,43 @@ def _whole_dates(frames: Frames) -> list[int]:
     return [int(order[index]) for index in sorted({round(i) for i in np.linspace(0, len(order) - 1, _MOST_WHOLE)})]
 
 
-def growth(frames: Frames, date: int) -> Array:
-    """Return by how much the variance of a wholly clouded date exceeds that of dates hidden whole `[K]`, at least 1.
+@dataclass(frozen=True)
+class Tried:
+    """What dates that were hidden whole say of others: how far they were from their neighbours in time.
 
-    A date that is further from its neighbours in time than those that were tried is filled worse. The ratio is that of
-    the errors which the series' variogram expects of weighted means of the same neighbours (`date_codes`).
+    A wholly clouded date that is further from its neighbours than those that were tried is filled worse.
+
+    Attributes:
+        variogram: Of the series.
+        expected: `[K]`, mean squared error that it expects of the tried dates.
     """
-    learned = frames.learned
-    least = np.ones(frames.image.shape[1])
-    if learned[date] or learned.sum() < 2:
-        return least
-    try:
-        variogram = _variogram(frames)
-    except LabelError:  # no two dates share clear pixels
-        return least
-    tried = [_expected(variogram, frames.days, learned, hidden) for hidden in _whole_dates(frames)]
-    ratio = _expected(variogram, frames.days, learned, date) / np.mean(tried, axis=0)
-    return np.asarray(np.maximum(ratio, least), np.float64)
+
+    variogram: Variogram
+    expected: Array
+
+    @classmethod
+    def of(cls, hidden: Sequence[Hidden]) -> Tried | None:
+        """Return what hidden dates say; None where none was hidden whole, or no two dates share clear pixels."""
+        variogram = next((part.variogram for part in hidden if part.variogram is not None), None)
+        if variogram is None:
+            return None
+        each = [_expected(variogram, part.others, part.day) for part in hidden if len(part.others)]
+        return cls(variogram, np.mean(each, axis=0))
+
+    def growth(self, others: Array, day: float) -> NDArray[np.float32]:
+        """Return by how much the variance of a day between others exceeds that of the tried ones `[K]`, at least 1."""
+        if not len(others):
+            return np.ones(len(self.expected), np.float32)
+        return np.asarray(np.maximum(_expected(self.variogram, others, day) / self.expected, 1.0), np.float32)
 
 
-def _expected(variogram: Variogram, days: Array, learned: NDArray[np.bool_], date: int) -> Array:
-    """Return the mean squared error `[K]` of a date between its neighbours, without its own pixels."""
-    others = learned.copy()
-    others[date] = False
-    weights = date_codes(days, others)[date].astype(np.float64)
-    return np.asarray(variogram.error_variance(weights[None], np.sort(days[others]), float(days[date]))[0], np.float64)
+def _expected(variogram: Variogram, others: Array, day: float) -> Array:
+    """Return the mean squared error `[K]` of a day that is interpolated from other days, ascending."""
+    return np.asarray(variogram.error_variance(neighbours(others, day)[None], others, day)[0], np.float64)
 
 
-def _variogram(frames: Frames) -> Variogram:
+def _variogram(frames: Frames) -> Variogram | None:
+    """Return the variogram of the dates that are learned from; None where no two of them share clear pixels."""
     order = np.flatnonzero(frames.learned)
     order = order[np.argsort(frames.days[order], kind="stable")]
     shape = frames.clear.shape[1:]
@@ -219,18 +239,30 @@ def _variogram(frames: Frames) -> Variogram:
         frames.days[order],
     )
     edge = int(np.clip(max(shape) // 16, 8, 256))
-    return fit_variogram(Sample(pixels, (rows // edge) * 1000 + cols // edge, rows, cols))
+    try:
+        return fit_variogram(Sample(pixels, (rows // edge) * 1000 + cols // edge, rows, cols))
+    except LabelError:
+        return None
 
 
-def _hidden(frames: Frames, left: Frames, restored: Restored, date: int, place: int) -> Hidden:
+def _hidden(
+    frames: Frames, left: Frames, restored: Restored, date: int, place: int, variogram: Variogram | None
+) -> Hidden:
     rows, cols = np.nonzero(frames.clear[date] & ~left.clear[date])
     edge = int(np.clip(max(frames.clear.shape[1:]) // 16, 8, 256))
     block = ((place * 1000 + rows // edge) * 1000 + cols // edge) * len(frames.days) + date
-    mean, wander, truth = (
-        part[date][:, rows, cols].astype(np.float64) for part in (restored.mean, restored.wander, frames.image)
+    mean, wander, truth = (part[:, rows, cols].astype(np.float64) for part in (*restored.of(date), frames.image[date]))
+    others = np.empty(0) if variogram is None else np.sort(frames.days[left.learned])
+    return Hidden(
+        mean,
+        wander,
+        truth,
+        ~left.shown[rows, cols],
+        block.astype(np.int64),
+        float(frames.days[date]),
+        others,
+        variogram,
     )
-    lone: NDArray[np.bool_] = np.asarray(~left.clear[:, rows, cols].any(axis=0))
-    return Hidden(mean, wander, truth, lone, block.astype(np.int64))
 
 
 def learn_trust(hidden: Sequence[Hidden], spread: Array, *, seed: int = 0) -> InternalTrust:
@@ -253,7 +285,7 @@ def learn_trust(hidden: Sequence[Hidden], spread: Array, *, seed: int = 0) -> In
     held = HeldOut(
         mean, error.deviation(wander, lone).astype(np.float64), truth, group, error.surprise(wander).astype(np.float64)
     )
-    return InternalTrust(error, calibrate(held), held.scores() | {"filled": share}, spread)
+    return InternalTrust(error, calibrate(held), held.scores() | {"filled": share}, spread, Tried.of(hidden))
 
 
 _COLUMNS = ("mean", "wander", "truth", "lone", "group")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SITES = "growth-sites"
 """Entry of `System.data_sets` of what learns from places at several dates."""
@@ -73,7 +73,7 @@ class System(BaseModel):
             empty: at random, or as its `encoder_weights` say.
         adversarial: How the network learns against discriminators: arguments of `training.adversarial`; empty: not so.
         standardised: Each date is brought to mean 0 and standard deviation 1 by its own pixels before anything else,
-            all bands of a sensor together (networks of windows; see `scenes.standardised`).
+            all bands of a sensor together (networks that read pairs; see `scenes.standardised`).
         crops: How a `pair` system draws windows from whole regions: arguments of `samples.crops.CropSamples`.
         patch_size: Side of training windows in pixels (1 for per-pixel systems; of `scene` systems the published
             one, the data set's counts).
@@ -109,6 +109,12 @@ class System(BaseModel):
     paper: str = ""
     figures: tuple[PublishedFigure, ...] = ()
     deviations: str = ""
+
+    @model_validator(mode="after")
+    def _standardised_pairs(self) -> System:
+        if self.standardised and (self.kind, self.reads) != ("network", "pair"):
+            raise ValueError("only networks that read pairs of dates have them standardised by their own pixels")
+        return self
 
     @property
     def of_sites(self) -> bool:

@@ -15,9 +15,12 @@ from ecumene.mapping.checksums import input_records
 from ecumene.mapping.product import Product
 from ecumene.restoration.contract import Sample, Target
 from ecumene.restoration.holdout import choose_method, is_hidden
+from ecumene.restoration.internal_learning import NAME as INTERNAL
+from ecumene.restoration.internal_learning import InternalOptions
 from ecumene.scenes.declaration import parse_time
 from ecumene.workflows.array_product import check_free
 from ecumene.workflows.clear_fill import Filler, MethodFiller, noise_of, spread_of
+from ecumene.workflows.clear_internal import check_internal, internal_fillers
 from ecumene.workflows.clear_product import clear_product, write_clear_product, write_list
 from ecumene.workflows.clear_scenes import ClearInput, open_clear_input, take_sample
 from ecumene.workflows.stacks import Declaration, Paths
@@ -25,8 +28,6 @@ from ecumene.workflows.stacks import Declaration, Paths
 _TILE_BYTES = 96 << 20  # of a tile's series in memory
 SPATIAL = "spatial"
 """The method that fills a date from its own clear surroundings; only where it is asked for by name."""
-INTERNAL = "internal-learning"
-"""The method that fits a network to the series; only where it is asked for by name, because it takes minutes."""
 
 
 def clear_scenes(
@@ -85,6 +86,9 @@ def clear_scenes(
     source = open_clear_input(
         scenes, radar, mask_clouds=mask_clouds, radar_declaration=radar_declaration or {}, **declaration
     )
+    fitted = model is None and method == INTERNAL  # only where asked for by name, because it takes minutes
+    if fitted:
+        check_internal(source, keep_observed)
     targets = choose_targets(source, date)
     if len(source.days) == 1 and source.radar is None and model is None and method != SPATIAL:
         raise ConfigurationError(
@@ -98,7 +102,7 @@ def clear_scenes(
     sample = take_sample(source, seed)
     if targets[0].index is None:  # the one day that is wanted is none of the dates
         source = source.for_day(targets[0].day)
-    if model is None and method == INTERNAL:
+    if fitted:
         make = _network_maker(source, sample, targets, seed, steps, keep_observed, progress)
     else:
         make = _filler_maker(source, sample, targets, method, model, seed, keep_observed)
@@ -159,9 +163,6 @@ def _network_maker(
     progress: Progress,
 ) -> Callable[[Target, Path], AbstractContextManager[Filler]]:
     """Return the same of networks that are fitted to the series, once for all dates."""
-    from ecumene.restoration.internal_learning import InternalOptions
-    from ecumene.workflows.clear_internal import internal_fillers
-
     options = InternalOptions(seed=seed, steps=steps)
     noise, spread = noise_of(source, sample), spread_of(sample)
     fillers = internal_fillers(source, targets, keep_observed, noise, spread, options=options, progress=progress)

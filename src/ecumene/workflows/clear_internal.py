@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecumene.core.errors import ConfigurationError
+from ecumene.core.errors import ConfigurationError, ProductError
 from ecumene.core.optional import require
 from ecumene.core.progress import Progress, silent
 from ecumene.core.window import Window
 from ecumene.restoration.contract import SeriesPixels, Target
-from ecumene.restoration.internal_learning import FEWEST_CLEAR, Frames, InternalOptions, restore
+from ecumene.restoration.internal_learning import FEWEST_CLEAR, NAME, Frames, InternalOptions, restore
 from ecumene.restoration.internal_trust import Hidden, InternalTrust, hide_and_restore, learn_trust
 from ecumene.workflows.clear_fill import Estimate, Filler, rounded
 from ecumene.workflows.clear_scenes import ClearInput
@@ -25,7 +26,6 @@ PART, OVERLAP = 256, 32
 MOST_PIXELS = 2048 * 2048
 """Pixels of a scene above which the networks would take days."""
 _TRIED = 2  # parts that errors are learned on
-NAME = "internal-learning"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,17 @@ class RestoredDates:
 
 
 def _scratch(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Return zeros in a file without a name, which is gone when they are."""
+    """Return zeros in a file without a name, which is gone when they are.
+
+    Raises:
+        ProductError: If there is no space for it: a file that grows beyond it later would end the process.
+    """
+    wanted, free = 4 * int(np.prod(shape)), shutil.disk_usage(tempfile.gettempdir()).free
+    if wanted > free:
+        raise ProductError(
+            f"The filled dates need {wanted / 2**30:.1f} GiB of temporary space, but {tempfile.gettempdir()} has "
+            f"{free / 2**30:.1f} GiB; make room, set TMPDIR to another folder, or fill fewer dates."
+        )
     with tempfile.TemporaryFile(prefix="ecumene-") as file:
         return np.memmap(file, np.float32, "w+", shape=shape)
 
@@ -93,7 +103,8 @@ class InternalFiller(Filler):
     Attributes:
         dates: What they made; None: nothing could be learned from.
         place: Of the day among the wanted ones.
-        trust: Error bars of dates with clear pixels (False) and of wholly clouded ones (True).
+        trust: Error bars of parts where the day has clear pixels (False), and where it has none (True), as far as there
+            are such parts.
         fits: Networks that were fitted to parts.
         steps: Of the longest fit.
         gaps: Whether there was anything to fill.
@@ -125,22 +136,50 @@ class InternalFiller(Filler):
         if self.dates is None:
             return "No pixel could be filled, because no clear observation can be learned from.", {}
         seen = "radar and noise" if self.source.radar is not None else "noise"
+        tried = all(trust.error is not None for trust in self.trust.values())
+        bars = (
+            "from clear pixels that were hidden" if tried else "not tried everywhere, for want of clear pixels to hide"
+        )
         lineage = (
             f"Clouds and shadows filled by internal learning: {self.fits} network(s) fitted to the clear pixels of "
-            f"this series from {seen}, at most {self.steps} steps each; error bars from clear pixels that were hidden."
+            f"this series from {seen}, at most {self.steps} steps each; error bars {bars}."
         )
+        parts, whole = self.trust.get(False), self.trust.get(True)
+        usual = parts or whole
+        if usual is None:
+            return lineage, {"networks": self.fits, "steps": self.steps, "held_out": {}, "calibration": {}}
         figures: dict[str, Any] = {
             "networks": self.fits,
             "steps": self.steps,
-            "held_out": {},
-            "calibration": {},
+            "held_out": {NAME: rounded(usual.scores)},
+            "calibration": usual.calibration.to_dict(self.source.bands),
         }
-        for whole, trust in self.trust.items():
-            kind = "whole_dates" if whole else "parts_of_dates"
-            name = f"{NAME}, whole dates" if whole else NAME
-            figures["held_out"][name] = rounded(trust.scores)
-            figures["calibration"][kind] = trust.calibration.to_dict(self.source.bands)
+        if parts is not None and whole is not None:
+            figures["where_no_pixel_is_clear"] = {
+                "held_out": rounded(whole.scores),
+                "calibration": whole.calibration.to_dict(self.source.bands),
+            }
         return lineage, figures
+
+
+def check_internal(source: ClearInput, keep_observed: bool) -> None:
+    """Refuse what the method cannot do, before anything is read.
+
+    Raises:
+        ConfigurationError: If every pixel is to be estimated, or the scene is too large.
+        MissingDependencyError: If torch is not installed.
+    """
+    require("torch")
+    height, width = source.shape
+    if not keep_observed:
+        raise ConfigurationError(
+            f"The method {NAME} learns from the observed pixels of a date, so that it cannot estimate them; keep them."
+        )
+    if height * width > MOST_PIXELS:
+        raise ConfigurationError(
+            f"The method {NAME} fits a network to every {PART} x {PART} pixels, which takes days for {height} x "
+            f"{width}; give a smaller area or another method."
+        )
 
 
 def internal_fillers(
@@ -159,20 +198,8 @@ def internal_fillers(
     day has no clear pixels, with dates hidden whole. A part with too few clear pixels to learn from stays unknown.
 
     Raises:
-        ConfigurationError: If every pixel is to be estimated, or the scene is too large.
-        MissingDependencyError: If torch is not installed.
+        ProductError: If the temporary folder has too little space.
     """
-    require("torch")
-    height, width = source.shape
-    if not keep_observed:
-        raise ConfigurationError(
-            f"The method {NAME} learns from the observed pixels of a date, so that it cannot estimate them; keep them."
-        )
-    if height * width > MOST_PIXELS:
-        raise ConfigurationError(
-            f"The method {NAME} fits a network to every {PART} x {PART} pixels, which takes days for {height} x "
-            f"{width}; give a smaller area or another method."
-        )
     plan = _planned(source, targets)
     total, done = len(plan.tried) * len(plan.kinds) + len(plan.needed), 0
     trust: dict[bool, InternalTrust] = {}
@@ -184,25 +211,32 @@ def internal_fillers(
             hidden += hide_and_restore(part, options, whole=whole, place=place)
             done += 1
         trust[whole] = learn_trust(hidden, spread, seed=options.seed)
+    used: list[dict[bool, InternalTrust]] = [{} for _ in targets]
     dates, fits = RestoredDates.empty(len(targets), len(source.bands), source.shape), 0
     for place in plan.needed:
         progress(done, total, "fitting")
         done += 1
         part = _frames(source, plan.windows[place], targets)
-        restored = restore(part, options)
+        restored = restore(part, options, plan.wanted)
         if restored is None:
             continue
         fits += 1
         weight = blend_weights(plan.windows[place], source.shape)
         for number, date in enumerate(plan.wanted):
-            kind = trust[not part.learned[date]]
+            whole = not part.learned[date]
+            used[number][whole] = kind = trust[whole]
             deviation, surprise = kind.of_date(part, restored, date)
             strange = np.nan_to_num(surprise) / np.float32(max(kind.calibration.surprise_limit, 1e-12))
-            dates.add(number, plan.windows[place], restored.mean[date], deviation, strange, weight)
+            dates.add(number, plan.windows[place], restored.of(date)[0], deviation, strange, weight)
     made, steps = dates if fits else None, options.steps_for(plan.dates)
-    return lambda target: InternalFiller(
-        source, target, keep_observed, noise, spread, made, targets.index(target), trust, fits, steps, plan.gaps
-    )
+
+    def filler(target: Target) -> InternalFiller:
+        place = targets.index(target)
+        return InternalFiller(
+            source, target, keep_observed, noise, spread, made, place, used[place], fits, steps, plan.gaps
+        )
+
+    return filler
 
 
 @dataclass(frozen=True)

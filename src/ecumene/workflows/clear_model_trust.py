@@ -155,7 +155,7 @@ def trust_on_series(
     """
     if not fills_given_date(stated_of(model.spec)):
         return dict.fromkeys(kinds)
-    keep_freed_memory()  # as a map does: a quarter of the passes' time is taking memory back otherwise
+    keep_freed_memory()  # as a map does: the passes would take the same memory again and again
     run = RestorationRun(model)
     windows = windows_of(source, model)
     order = band_order(model, source.bands)
