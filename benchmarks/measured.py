@@ -100,8 +100,8 @@ def restoration(results: Json) -> Iterator[Json]:
                 continue
             protocol = (
                 f"simulated clouds over {100 * found['covered']['mean']:.0f} % of the pixels of real dates, "
-                f"learned elsewhere {'with' if training['radar'] else 'without'} radar from {training['samples']} windows of "
-                f"{training['side']} pixels, {training['epochs']} epochs"
+                f"learned elsewhere {'with' if training['radar'] else 'without'} radar from {training['samples']} "
+                f"windows of {training['side']} pixels, {training['epochs']} epochs"
             )
             yield figure(method, place, "real", protocol, {"mean": row["psnr"]}, row["runs"], metric="psnr")
 
