@@ -205,7 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=12, help="of each timing")
+    parser.add_argument("--steps", type=int, default=28, help="of each timing; many, because batches are made ahead")
     parser.add_argument("--cache-share", type=float, default=0.25, help="of the images that the loader may keep")
     parser.add_argument("--network", default="resnet50")
     parser.add_argument("--batch-size", type=int, default=32)

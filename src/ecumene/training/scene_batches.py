@@ -20,9 +20,10 @@ from ecumene.samples.scene_set import SceneSamples
 from ecumene.training.batches import target_tensor
 from ecumene.training.epoch_batches import EpochBatches
 
-WORKERS = 2
-AHEAD = 3
-"""Batches that each thread may be ahead of the training; they bound the memory."""
+WORKERS, AHEAD = 1, 2
+"""Threads, and batches that each may be ahead of a training on processors, whose threads they get in the way of."""
+GPU_WORKERS, GPU_AHEAD = 2, 3
+"""The same for a training on a GPU."""
 USUAL_BATCH = 32
 
 
@@ -41,7 +42,7 @@ class SceneBatches(EpochBatches):
         seed: Of order and augmentation.
         augmentation: Applied to every sample with a generator of its own (of seed, epoch, sample), or None.
         shuffle: False keeps the order of the samples.
-        workers: Threads.
+        workers: Threads; None: as many as suit what trains.
     """
 
     def __init__(
@@ -53,13 +54,13 @@ class SceneBatches(EpochBatches):
         seed: int = 0,
         augmentation: Augmentation | None = None,
         shuffle: bool = False,
-        workers: int = WORKERS,
+        workers: int | None = None,
     ) -> None:
-        super().__init__(
-            len(scenes), batch_size, epoch=epoch, seed=seed, shuffle=shuffle, workers=max(1, workers), ahead=AHEAD
-        )
-        self._scenes, self._augmentation = scenes, augmentation
         self._pinned = torch.cuda.is_available()
+        usual, ahead = (GPU_WORKERS, GPU_AHEAD) if self._pinned else (WORKERS, AHEAD)
+        threads = usual if workers is None else max(1, workers)
+        super().__init__(len(scenes), batch_size, epoch=epoch, seed=seed, shuffle=shuffle, workers=threads, ahead=ahead)
+        self._scenes, self._augmentation = scenes, augmentation
 
     def _batch(self, index: NDArray[np.int64], epoch: int) -> dict[str, Tensor]:
         scenes = self._scenes.read(index)
