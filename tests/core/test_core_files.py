@@ -73,6 +73,19 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_disk_that_fills_up_within_a_write_is_named(tmp_path: Path) -> None:
+    """NumPy then says how many bytes were written, and not why."""
+
+    def write() -> None:
+        with atomic_path(tmp_path / "strip") as path:
+            path.write_bytes(b"half")
+            raise OSError("5760 requested and 3040 written")
+
+    with pytest.raises(ProductError, match="strip cannot be written: No space left on device"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     (tmp_path / ".part-0123abcd-x.tif").write_bytes(b"half")
     (tmp_path / "x.tif").write_bytes(b"whole")

@@ -7,6 +7,7 @@ takes its final name by an atomic rename; a crash, a full disk or a kill leaves 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -32,6 +33,15 @@ def sha256_of(path: Path | str, block: int = 1 << 20) -> str:
 def multihash_of(path: Path | str) -> str:
     """Return the SHA-256 of a file in the multihash form that STAC's `file:checksum` wants."""
     return "1220" + sha256_of(path)
+
+
+def _reason(error: OSError) -> str:
+    """Return why something could not be written.
+
+    Where the disk fills up within a write, NumPy counts bytes ("5760 requested and 3040 written") and gives no number.
+    """
+    short = error.errno is None and " requested and " in str(error)
+    return os.strerror(errno.ENOSPC) if short else error.strerror or str(error)
 
 
 @contextlib.contextmanager
@@ -64,7 +74,7 @@ def atomic_path(
                 os.fsync(stream.fileno())
         temporary.replace(target)
     except OSError as error:
-        raise ProductError(f"{target} cannot be written: {error.strerror or error}.") from error
+        raise ProductError(f"{target} cannot be written: {_reason(error)}.") from error
     finally:
         with contextlib.suppress(OSError):  # the folder itself may be what is wrong
             temporary.unlink(missing_ok=True)
@@ -95,7 +105,7 @@ def ensure_writable_folder(folder: Path | str) -> Path:
         probe.unlink()
     except OSError as error:
         raise ProductError(
-            f"The output folder {folder} cannot be written to ({error.strerror or error}); choose another with --out."
+            f"The output folder {folder} cannot be written to ({_reason(error)}); choose another with --out."
         ) from error
     return folder
 
