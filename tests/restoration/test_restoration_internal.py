@@ -15,6 +15,7 @@ from ecumene.restoration.internal_trust import InternalError, Tried, hide_and_re
 from ecumene.simulate.noise import fractal_field
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.slow  # the oldest versions run without them
 SIDE, DAYS = 32, np.array([100.0, 110.0, 130.0])
 QUICK = InternalOptions(steps=45, width=8, levels=2, noise=4, looks=4)
 
