@@ -9,6 +9,7 @@ import rasterio
 import yaml
 from affine import Affine
 
+from ecumene.restoration.contract import FILLED, OBSERVED
 from ecumene.simulate.noise import fractal_field
 
 BANDS = ("B02", "B03", "B04", "B08")
@@ -101,3 +102,12 @@ def read(product, layer):
     """Read all bands of a layer."""
     with rasterio.open(product.layers[layer].path) as raster:
         return raster.read()
+
+
+def errors_of_filled(product, truth, cloud):
+    """Check that clouds alone were filled; return errors under them, `[bands, N]`, and the error bars everywhere."""
+    value, state, spread = (read(product, name) for name in ("reflectance", "state", "uncertainty"))
+    assert np.array_equal(state[0] == FILLED, cloud)
+    assert np.array_equal(state[0] == OBSERVED, ~cloud)
+    np.testing.assert_allclose(value[:, ~cloud], np.rint(truth * 10000)[:, ~cloud] / 10000, atol=1e-6)
+    return value[:, cloud] - truth[:, cloud], spread

@@ -115,7 +115,7 @@ def test_later_dates_are_executed_as_the_first_one(series, monkeypatch, tmp_path
         return SimpleNamespace(properties={"ecumene:execution": execution})
 
     monkeypatch.setattr(clear_model, "map_stack", mapped)
-    monkeypatch.setattr("ecumene.models.export.export_onnx", lambda model: "with its graph")
+    monkeypatch.setattr("ecumene.models.selection.with_graph", lambda model: "with its graph")
     source = open_clear_input(series, None, mask_clouds=True, radar_declaration={})
     given_model = SimpleNamespace(outlier_threshold=None)
     maps = clear_model.SeriesMaps(given_model, keep_observed=False)

@@ -160,7 +160,7 @@ def restore_execution(model: Model, choice: ExecutionChoice, threads: int | None
         EcumeneError: If it cannot be executed here.
     """
     if choice.exported_in_run:
-        model = _exported(model)
+        model = with_graph(model)
     return Chosen(choice, model, model.executor(choice.backend, choice.precision, threads))
 
 
@@ -188,7 +188,8 @@ def _settled(model: Model, way: Candidate, reference: Candidate, reason: str, th
     return Chosen(choice, model, executor)
 
 
-def _exported(model: Model) -> Model:
+def with_graph(model: Model) -> Model:
+    """Return a network with its ONNX graph; what the bundle has of it is kept."""
     if model.onnx is not None:
         return model
     from ecumene.models.export import export_onnx
@@ -275,7 +276,7 @@ class _Contest:
         start = perf_counter()
         try:
             if candidate.exports:
-                self.model = _exported(self.model)
+                self.model = with_graph(self.model)
             executor = self.model.executor(candidate.backend, candidate.precision, self.threads)
             found, seconds = self._measure(executor)
         except EcumeneError as error:

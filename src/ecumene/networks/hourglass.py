@@ -56,9 +56,10 @@ class Hourglass(nn.Module):
     by reflection; leaky ReLU with slope 0.2. The last layer is a convolution 1 x 1 to the bands, without an
     activation, because reflectances come standardised.
 
-    Chosen here: normalisation over the image is followed by a scale and shift for each date (`DatedNorm`), because one
-    network makes all dates. It is fitted to one series (`restoration.internal_learning`) and no model that could be
-    stored: what it says depends on the whole window, so that it is no `BaseNetwork`.
+    Fewer channels and levels than its authors use, by default. Chosen here: normalisation over the image is followed by
+    a scale and shift for each date (`DatedNorm`), because one network makes all dates. It is fitted to one series
+    (`restoration.internal_learning`) and no model that could be stored: what it says depends on the whole window, so
+    that it is no `BaseNetwork`.
 
     Args:
         in_channels: Channels of the input.

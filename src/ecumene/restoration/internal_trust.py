@@ -238,19 +238,23 @@ def _variogram(frames: Frames) -> Variogram | None:
         frames.clear[order].reshape(len(order), -1),
         frames.days[order],
     )
-    edge = int(np.clip(max(shape) // 16, 8, 256))
     try:
-        return fit_variogram(Sample(pixels, (rows // edge) * 1000 + cols // edge, rows, cols))
+        return fit_variogram(Sample(pixels, _blocks(rows, cols, shape), rows, cols))
     except LabelError:
         return None
+
+
+def _blocks(rows: NDArray[np.intp], cols: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return the number of the block that each pixel of a part lies in, below 1,000,000."""
+    edge = int(np.clip(max(shape) // 16, 8, 256))
+    return np.asarray((rows // edge) * 1000 + cols // edge)
 
 
 def _hidden(
     frames: Frames, left: Frames, restored: Restored, date: int, place: int, variogram: Variogram | None
 ) -> Hidden:
     rows, cols = np.nonzero(frames.clear[date] & ~left.clear[date])
-    edge = int(np.clip(max(frames.clear.shape[1:]) // 16, 8, 256))
-    block = ((place * 1000 + rows // edge) * 1000 + cols // edge) * len(frames.days) + date
+    block = (place * 1_000_000 + _blocks(rows, cols, frames.clear.shape[1:])) * len(frames.days) + date
     mean, wander, truth = (part[:, rows, cols].astype(np.float64) for part in (*restored.of(date), frames.image[date]))
     others = np.empty(0) if variogram is None else np.sort(frames.days[left.learned])
     return Hidden(

@@ -172,9 +172,9 @@ class SeriesMaps:
         """Execute the other dates as the first one was."""
         self._chosen = {"backend": execution["backend"], "precision": execution["precision"]}
         if (execution.get("choice") or {}).get("exported_in_run"):
-            from ecumene.models.export import export_onnx
+            from ecumene.models.selection import with_graph
 
-            self._executed = export_onnx(self.model)
+            self._executed = with_graph(self.model)
 
 
 class NothingToFill(Exception):

@@ -334,7 +334,7 @@ def _start(
             ours, theirs = which if system.standardised else which[::-1]
             raise ConfigurationError(
                 f"{system.name} {ours}, but {initial.model.spec.name} {theirs}; name a --system that reads them "
-                "the same way."
+                "the same way, or train from the beginning."
             )
         return start_from(initial, name, inputs, objective)
     arguments = {**system.network_arguments, "in_channels": len(inputs), "n_outputs": objective.n_outputs}
